@@ -1,0 +1,2 @@
+//! bundle
+#![no_std]

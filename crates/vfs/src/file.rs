@@ -1,0 +1,108 @@
+//! What an open file can do.
+
+use crate::metadata::Metadata;
+use alloc::sync::Arc;
+use base::Errno;
+use base::io::{Sink, Source};
+use core::any::Any;
+use hal::memory::Frame;
+use sched::{Notifier, PollEvents};
+
+/// A file, pipe, socket, device or epoll instance: what a descriptor leads to.
+///
+/// No call sleeps: what cannot go on returns `EAGAIN`, and the system-call layer waits on
+/// [`File::notifier`] and tries again when the descriptor is a blocking one.
+pub trait File: Send + Sync {
+    /// For reaching the concrete type (sockets, epoll, directories).
+    fn as_any(&self) -> &dyn Any;
+
+    /// Owner, size, mode, times (fstat).
+    ///
+    /// # Errors
+    /// As fstat(2).
+    fn metadata(&self) -> Result<Metadata, Errno>;
+
+    /// Fills `sink` from byte `offset`; files without positions ignore it. `Ok(0)`: end of file.
+    ///
+    /// # Errors
+    /// As read(2). `EAGAIN` when there is nothing yet.
+    fn read(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno>;
+
+    /// Drains `source` to byte `offset`; files without positions ignore it.
+    ///
+    /// # Errors
+    /// As write(2). `EAGAIN` when there is no room yet.
+    fn write(&self, offset: u64, source: &mut dyn Source) -> Result<usize, Errno>;
+
+    /// True when the file has positions: lseek, pread and pwrite work.
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    /// What the file is ready for now.
+    fn poll(&self) -> PollEvents {
+        PollEvents::IN | PollEvents::OUT
+    }
+
+    /// Who tells when that changes. `None`: always ready, and epoll_ctl refuses it with `EPERM`.
+    fn notifier(&self) -> Option<&Notifier> {
+        None
+    }
+
+    /// The frame that holds page `page` of the file, for mmap. With `write` the frame is the
+    /// file's own writable one (`MAP_SHARED`); without, it may be an archive frame.
+    ///
+    /// # Errors
+    /// `ENODEV`: cannot be mapped. `ENXIO`: beyond the end (the program gets SIGBUS).
+    fn frame(&self, _page: u64, _write: bool) -> Result<Frame, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    /// Sets the length (ftruncate).
+    ///
+    /// # Errors
+    /// `EINVAL`: not a regular file.
+    fn truncate(&self, _bytes: u64) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// fsync(2); memory needs none.
+    ///
+    /// # Errors
+    /// `EINVAL`: the file does not support it.
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Device control. `argument` is in or out as `command` says.
+    ///
+    /// # Errors
+    /// `ENOTTY`: the file has no such command.
+    fn ioctl(&self, _command: u32, _argument: &mut dyn IoctlArgument) -> Result<usize, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    /// The last descriptor to this file was closed.
+    fn released(&self) {}
+}
+
+/// The third argument of ioctl(2): a number, or a pointer to a structure of the program's.
+pub trait IoctlArgument {
+    /// The argument itself.
+    fn value(&self) -> u64;
+
+    /// Reads the structure that it points to.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    fn load(&mut self, into: &mut [u8]) -> Result<(), Errno>;
+
+    /// Writes the structure that it points to.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    fn store(&mut self, from: &[u8]) -> Result<(), Errno>;
+}
+
+/// A counted file.
+pub type FileRef = Arc<dyn File>;

@@ -1,0 +1,39 @@
+//! Virtual time. It moves only when the test says so.
+
+use base::{Instant, WallTime};
+use std::cell::Cell;
+
+thread_local! {
+    static NOW: Cell<u64> = const { Cell::new(0) };
+    static ARMED: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
+/// Wall time at [`Instant::ZERO`]: 2026-01-01T00:00:00Z.
+const WALL_AT_START: u64 = 1_767_225_600_000_000_000;
+
+/// The monotonic clock.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::from_nanoseconds(NOW.with(Cell::get))
+}
+
+/// The wall clock at `instant`.
+#[must_use]
+pub fn wall(instant: Instant) -> WallTime {
+    WallTime { nanoseconds: WALL_AT_START + instant.nanoseconds() }
+}
+
+/// Asks for a timer interrupt at `deadline`; replaces the earlier request. `None`: no interrupt.
+pub fn arm(deadline: Option<Instant>) {
+    ARMED.with(|armed| armed.set(deadline.map_or(u64::MAX, Instant::nanoseconds)));
+}
+
+/// The deadline of the armed timer.
+pub(super) fn armed() -> Option<Instant> {
+    let nanoseconds = ARMED.with(Cell::get);
+    (nanoseconds != u64::MAX).then(|| Instant::from_nanoseconds(nanoseconds))
+}
+
+pub(super) fn set(now: Instant) {
+    NOW.with(|cell| cell.set(now.nanoseconds()));
+}

@@ -1,0 +1,78 @@
+//! Device registers: a test gives the model of the device.
+
+use base::PhysAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A simulated device behind a window: reads and writes of `bytes` (1, 2, 4 or 8) at an offset.
+pub trait Model: Send {
+    /// A load.
+    fn read(&mut self, offset: usize, bytes: usize) -> u64;
+    /// A store.
+    fn write(&mut self, offset: usize, bytes: usize, value: u64);
+}
+
+/// A window of device registers.
+#[derive(Clone)]
+pub struct MmioWindow {
+    model: Arc<Mutex<dyn Model>>,
+    start: usize,
+    bytes: usize,
+}
+
+macro_rules! access {
+    ($read:ident, $write:ident, $int:ty) => {
+        /// Loads a register. 0 beyond the window.
+        #[must_use]
+        pub fn $read(&self, offset: usize) -> $int {
+            if offset + size_of::<$int>() > self.bytes {
+                return 0;
+            }
+            let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+            model.read(self.start + offset, size_of::<$int>()) as $int
+        }
+
+        /// Stores a register. Nothing beyond the window.
+        pub fn $write(&self, offset: usize, value: $int) {
+            if offset + size_of::<$int>() <= self.bytes {
+                let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+                model.write(self.start + offset, size_of::<$int>(), u64::from(value));
+            }
+        }
+    };
+}
+
+impl MmioWindow {
+    /// Maps device registers. `None` on bare metal when the range overlaps RAM or the kernel. The
+    /// simulation has none to map: see [`MmioWindow::of_model`].
+    #[must_use]
+    pub fn map(_physical: PhysAddr, _bytes: usize) -> Option<Self> {
+        None
+    }
+
+    /// A window onto a simulated device.
+    pub fn of_model(model: Arc<Mutex<dyn Model>>, bytes: usize) -> Self {
+        Self { model, start: 0, bytes }
+    }
+
+    /// A part of the window. `None` when it does not lie inside.
+    #[must_use]
+    pub fn part(&self, offset: usize, bytes: usize) -> Option<Self> {
+        let end = offset.checked_add(bytes)?;
+        (end <= self.bytes).then(|| Self {
+            model: Arc::clone(&self.model),
+            start: self.start + offset,
+            bytes,
+        })
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    access!(read_u8, write_u8, u8);
+    access!(read_u16, write_u16, u16);
+    access!(read_u32, write_u32, u32);
+    access!(read_u64, write_u64, u64);
+}

@@ -1,0 +1,220 @@
+//! What tests do to the simulated machine, and the scripts they run as programs.
+
+use super::memory;
+use super::space::AddressSpace;
+use super::user::UserContext;
+use crate::types::{Access, PageFault, Registers, Trap};
+use base::{Instant, UserAddr};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+/// A running script.
+pub type ScriptFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Sets this thread's machine back to its start: time zero, `frames` frames of memory, the random
+/// numbers of `seed`.
+pub fn reset(seed: u64, frames: u64) {
+    super::clock::set(Instant::ZERO);
+    super::clock::arm(None);
+    super::entropy::set(seed);
+    memory::set_limit(frames);
+    let _ = super::console::take_output();
+    let _ = super::irq::take_pending();
+}
+
+/// Sets the clock.
+pub fn set_now(now: Instant) {
+    super::clock::set(now);
+}
+
+/// The next random number of the seed.
+pub fn random() -> u64 {
+    super::entropy::next()
+}
+
+/// What was written to the console since the last call.
+#[must_use]
+pub fn take_console() -> Vec<u8> {
+    super::console::take_output()
+}
+
+/// Types on the console.
+pub fn type_console(bytes: &[u8]) {
+    super::console::type_input(bytes);
+}
+
+/// Raises a device interrupt.
+pub fn raise(irq: super::irq::Irq) {
+    super::irq::raise(irq);
+}
+
+enum Request {
+    Syscall(u64, [u64; 6]),
+    /// Reach the program's memory; done by `leave` itself when the pages allow it.
+    Read(UserAddr, usize),
+    Write(UserAddr, Vec<u8>),
+}
+
+enum Reply {
+    Number(u64),
+    Bytes(Vec<u8>),
+}
+
+/// What passes between a script and `UserContext::run`.
+#[derive(Default)]
+pub struct Machine {
+    request: Option<Request>,
+    reply: Option<Reply>,
+    in_syscall: bool,
+    threads: VecDeque<ThreadStart>,
+}
+
+type ThreadStart = Box<dyn FnOnce(Script) -> ScriptFuture + Send>;
+
+impl Machine {
+    pub(super) fn take_thread(&mut self) -> Option<ThreadStart> {
+        self.threads.pop_front()
+    }
+
+    pub(super) fn enter(&mut self, rax: u64, space: &AddressSpace) {
+        if self.in_syscall {
+            self.in_syscall = false;
+            self.reply = Some(Reply::Number(rax));
+        }
+        self.touch(space);
+    }
+
+    /// Serves a pending memory access. Returns the fault if a page refuses.
+    fn touch(&mut self, space: &AddressSpace) -> Option<PageFault> {
+        let (fault, access) = match &self.request {
+            Some(Request::Read(address, length)) => {
+                let mut bytes = vec![0; *length];
+                match super::usercopy::copy_from_user(space, &mut bytes, *address) {
+                    Ok(()) => {
+                        self.reply = Some(Reply::Bytes(bytes));
+                        self.request = None;
+                        return None;
+                    }
+                    Err(fault) => (fault, Access::Read),
+                }
+            }
+            Some(Request::Write(address, bytes)) => {
+                match super::usercopy::copy_to_user(space, *address, bytes) {
+                    Ok(()) => {
+                        self.reply = Some(Reply::Number(0));
+                        self.request = None;
+                        return None;
+                    }
+                    Err(fault) => (fault, Access::Write),
+                }
+            }
+            _ => return None,
+        };
+        let present = space.lookup(fault.address).is_some();
+        Some(PageFault { address: fault.address, access, present, error_code: 4 })
+    }
+
+    pub(super) fn leave(&mut self, registers: &mut Registers, space: &AddressSpace) -> Trap {
+        if let Some(fault) = self.touch(space) {
+            return Trap::PageFault(fault);
+        }
+        match self.request.take() {
+            Some(Request::Syscall(number, arguments)) => {
+                registers.rax = number;
+                [registers.rdi, registers.rsi, registers.rdx] =
+                    [arguments[0], arguments[1], arguments[2]];
+                [registers.r10, registers.r8, registers.r9] =
+                    [arguments[3], arguments[4], arguments[5]];
+                self.in_syscall = true;
+                Trap::Syscall
+            }
+            _ => Trap::Interrupt,
+        }
+    }
+}
+
+/// The program's side: an async script calls these; each is one or more traps.
+#[derive(Clone)]
+pub struct Script {
+    machine: Arc<Mutex<Machine>>,
+}
+
+/// A program made of an async function. When the function returns, the thread makes the system
+/// call `exit` (60).
+pub fn program<F, S>(start: S) -> UserContext
+where
+    S: FnOnce(Script) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let machine = Arc::new(Mutex::new(Machine::default()));
+    let script = Script { machine: Arc::clone(&machine) };
+    let body = start(script.clone());
+    let future: ScriptFuture = Box::pin(async move {
+        body.await;
+        loop {
+            script.syscall(60, [0; 6]).await;
+        }
+    });
+    UserContext::of_script(machine, future)
+}
+
+pub(super) fn thread(start: ThreadStart) -> (Arc<Mutex<Machine>>, ScriptFuture) {
+    let machine = Arc::new(Mutex::new(Machine::default()));
+    let script = Script { machine: Arc::clone(&machine) };
+    let body = start(script.clone());
+    let future: ScriptFuture = Box::pin(async move {
+        body.await;
+        loop {
+            script.syscall(60, [0; 6]).await;
+        }
+    });
+    (machine, future)
+}
+
+impl Script {
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, request: Request) -> Reply {
+        self.machine().request = Some(request);
+        poll_fn(|_| match self.machine().reply.take() {
+            Some(reply) => Poll::Ready(reply),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Makes a system call; the result as the register holds it (`-errno` on failure).
+    pub async fn syscall(&self, number: u64, arguments: [u64; 6]) -> i64 {
+        match self.ask(Request::Syscall(number, arguments)).await {
+            Reply::Number(number) => number.cast_signed(),
+            Reply::Bytes(_) => unreachable!("a system call answers with a number"),
+        }
+    }
+
+    /// The next `clone` system call of this thread starts `start` as the new thread.
+    pub fn next_thread<F, S>(&self, start: S)
+    where
+        S: FnOnce(Script) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.machine().threads.push_back(Box::new(move |script| Box::pin(start(script))));
+    }
+
+    /// Loads bytes from the program's memory (faulting pages in like any load).
+    pub async fn load(&self, address: u64, length: usize) -> Vec<u8> {
+        match self.ask(Request::Read(UserAddr(address), length)).await {
+            Reply::Bytes(bytes) => bytes,
+            Reply::Number(_) => unreachable!("a load answers with bytes"),
+        }
+    }
+
+    /// Stores bytes to the program's memory.
+    pub async fn store(&self, address: u64, bytes: &[u8]) {
+        self.ask(Request::Write(UserAddr(address), bytes.to_vec())).await;
+    }
+}
