@@ -1,6 +1,7 @@
 //! Device registers: a test gives the model of the device.
 
 use base::PhysAddr;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A simulated device behind a window: reads and writes of `bytes` (1, 2, 4 or 8) at an offset.
@@ -9,6 +10,20 @@ pub trait Model: Send {
     fn read(&mut self, offset: usize, bytes: usize) -> u64;
     /// A store.
     fn write(&mut self, offset: usize, bytes: usize, value: u64);
+}
+
+thread_local! {
+    static PLACED: RefCell<Vec<(PhysAddr, MmioWindow)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes `window` what [`MmioWindow::map`] finds at `physical`.
+pub(super) fn place(physical: PhysAddr, window: MmioWindow) {
+    PLACED.with_borrow_mut(|placed| placed.push((physical, window)));
+}
+
+/// Forgets all placed windows.
+pub(super) fn clear() {
+    PLACED.with_borrow_mut(Vec::clear);
 }
 
 /// A window of device registers.
@@ -43,10 +58,15 @@ macro_rules! access {
 
 impl MmioWindow {
     /// Maps device registers. `None` on bare metal when the range overlaps RAM or the kernel. The
-    /// simulation has none to map: see [`MmioWindow::of_model`].
+    /// simulation has only what the test has placed (`sim::place`).
     #[must_use]
-    pub fn map(_physical: PhysAddr, _bytes: usize) -> Option<Self> {
-        None
+    pub fn map(physical: PhysAddr, bytes: usize) -> Option<Self> {
+        PLACED.with_borrow(|placed| {
+            placed.iter().rev().find_map(|(start, window)| {
+                let offset = usize::try_from(physical.0.checked_sub(start.0)?).ok()?;
+                window.part(offset, bytes)
+            })
+        })
     }
 
     /// A window onto a simulated device.

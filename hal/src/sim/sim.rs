@@ -1,10 +1,11 @@
 //! What tests do to the simulated machine, and the scripts they run as programs.
 
 use super::memory;
+use super::mmio::MmioWindow;
 use super::space::AddressSpace;
 use super::user::UserContext;
 use crate::types::{Access, PageFault, Registers, Trap};
-use base::{Instant, UserAddr};
+use base::{Instant, PhysAddr, UserAddr};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -23,6 +24,32 @@ pub fn reset(seed: u64, frames: u64) {
     memory::set_limit(frames);
     let _ = super::console::take_output();
     let _ = super::irq::take_pending();
+    super::mmio::clear();
+    super::pci::clear();
+}
+
+/// A device model's load from driver memory by physical address. `false` when no live buffer or
+/// ring of this thread holds all the bytes.
+#[must_use]
+pub fn dma_read(from: PhysAddr, into: &mut [u8]) -> bool {
+    super::dma::device_read(from, into)
+}
+
+/// A device model's store to driver memory, as [`dma_read`]. Models call it while the driver waits
+/// for the device: not while it looks into the same buffer.
+#[must_use]
+pub fn dma_write(to: PhysAddr, bytes: &[u8]) -> bool {
+    super::dma::device_write(to, bytes)
+}
+
+/// Makes `window` what `MmioWindow::map` finds at `physical`.
+pub fn place(physical: PhysAddr, window: MmioWindow) {
+    super::mmio::place(physical, window);
+}
+
+/// Plugs in a PCI function whose configuration space is `window`.
+pub fn plug(address: super::pci::Address, window: MmioWindow) {
+    super::pci::plug(address, window);
 }
 
 /// Sets the clock.
