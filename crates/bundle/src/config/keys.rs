@@ -1,0 +1,138 @@
+//! The settings as a table: one row a name, from which text and command line are read and text is
+//! written.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::str::FromStr;
+
+use super::text::Value;
+use super::{Config, Network};
+
+/// One setting. The setters give `None` for a value of the wrong form.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// What the value looks like, for messages.
+    pub(super) form: &'static str,
+    /// Takes a value from the text.
+    pub(super) set: fn(&mut Config, Value) -> Option<()>,
+    /// Takes a word of the command line.
+    pub(super) set_word: fn(&mut Config, &str) -> Option<()>,
+    /// The value for the text; `None`: not set.
+    pub(super) get: fn(&Config) -> Option<Value>,
+}
+
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|row| row.name == name)
+}
+
+macro_rules! text {
+    ($name:ident, $form:literal) => {
+        Key {
+            name: stringify!($name),
+            form: $form,
+            set: |config, value| value.text().map(|text| config.$name = text),
+            set_word: |config, word| {
+                config.$name = String::from(word);
+                Some(())
+            },
+            get: |config| Some(Value::Text(config.$name.clone())),
+        }
+    };
+}
+
+macro_rules! list {
+    ($name:ident, $form:literal) => {
+        Key {
+            name: stringify!($name),
+            form: $form,
+            set: |config, value| value.list().map(|list| config.$name = list),
+            set_word: |config, word| {
+                config.$name.push(String::from(word));
+                Some(())
+            },
+            get: |config| Some(Value::List(config.$name.clone())),
+        }
+    };
+}
+
+macro_rules! flag {
+    ($name:ident) => {
+        Key {
+            name: stringify!($name),
+            form: "true or false",
+            set: |config, value| value.flag().map(|flag| config.$name = flag),
+            set_word: |config, word| flag_word(word).map(|flag| config.$name = flag),
+            get: |config| Some(Value::Flag(config.$name)),
+        }
+    };
+}
+
+/// A setting that may be absent and is written as a string.
+macro_rules! parsed {
+    ($name:ident, $form:literal) => {
+        Key {
+            name: stringify!($name),
+            form: $form,
+            set: |config, value| parse(&value.text()?).map(|value| config.$name = Some(value)),
+            set_word: |config, word| parse(word).map(|value| config.$name = Some(value)),
+            get: |config| config.$name.map(|value| Value::Text(value.to_string())),
+        }
+    };
+}
+
+pub(super) const KEYS: &[Key] = &[
+    text!(program, "an absolute path in quotes"),
+    list!(args, "a list of strings, the first being argv[0]"),
+    list!(env, "a list of strings NAME=value"),
+    text!(workdir, "an absolute path in quotes"),
+    text!(hostname, "a name in quotes"),
+    parsed!(memory, "a size such as \"256M\""),
+    parsed!(cpus, "a number in quotes"),
+    Key {
+        name: "network",
+        form: "\"dhcp\", \"static\" or \"off\"",
+        set: |config, value| network(&value.text()?).map(|network| config.network = network),
+        set_word: |config, word| network(word).map(|network| config.network = network),
+        get: |config| {
+            let name = NETWORKS.iter().find(|row| row.1 == config.network)?.0;
+            Some(Value::Text(String::from(name)))
+        },
+    },
+    parsed!(address, "an address with prefix such as \"10.0.2.15/24\""),
+    parsed!(gateway, "an IP address in quotes"),
+    Key {
+        name: "dns",
+        form: "a list of IP addresses",
+        set: |config, value| {
+            let servers = value.list()?.iter().map(|text| parse(text)).collect::<Option<Vec<_>>>();
+            servers.map(|servers| config.dns = servers)
+        },
+        set_word: |config, word| parse(word).map(|server| config.dns.push(server)),
+        get: |config| {
+            let servers: Vec<_> = config.dns.iter().map(ToString::to_string).collect();
+            (!servers.is_empty()).then_some(Value::List(servers))
+        },
+    },
+    flag!(trace),
+    flag!(verbose),
+    flag!(tty),
+];
+
+const NETWORKS: [(&str, Network); 3] =
+    [("dhcp", Network::Dhcp), ("static", Network::Static), ("off", Network::Off)];
+
+fn network(word: &str) -> Option<Network> {
+    NETWORKS.iter().find(|row| row.0 == word).map(|row| row.1)
+}
+
+fn parse<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn flag_word(word: &str) -> Option<bool> {
+    match word {
+        "" | "1" | "true" | "on" | "yes" => Some(true),
+        "0" | "false" | "off" | "no" => Some(false),
+        _ => None,
+    }
+}
