@@ -10,6 +10,7 @@ use base::sync::SpinLock;
 use core::cmp::Reverse;
 use core::future::Future;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
 #[derive(Default)]
@@ -35,9 +36,19 @@ impl Heap {
 }
 
 /// The timers of one CPU.
-#[derive(Default)]
 pub struct Timers {
     heap: SpinLock<Heap>,
+    /// A lower bound of the earliest deadline, in nanoseconds, readable without the lock.
+    earliest: AtomicU64,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            heap: SpinLock::default(),
+            earliest: AtomicU64::new(Instant::FAR.nanoseconds()),
+        }
+    }
 }
 
 impl Timers {
@@ -55,11 +66,19 @@ impl Timers {
     /// Wakes everything due at `now`. Returns how many.
     pub fn expire(&self, now: Instant) -> usize {
         let mut woken = 0;
+        if self.earliest() > now {
+            return 0;
+        }
         loop {
             let waker = {
                 let mut heap = self.heap.lock();
-                let Some(&Reverse((deadline, sequence))) = heap.order.peek() else { break };
+                heap.drop_dead();
+                let Some(&Reverse((deadline, sequence))) = heap.order.peek() else {
+                    self.earliest.store(Instant::FAR.nanoseconds(), Ordering::Relaxed);
+                    break;
+                };
                 if deadline > now {
+                    self.earliest.store(deadline.nanoseconds(), Ordering::Relaxed);
                     break;
                 }
                 heap.order.pop();
@@ -71,6 +90,12 @@ impl Timers {
             }
         }
         woken
+    }
+
+    /// The earliest deadline or something before it ([`Instant::FAR`] when there is none): what
+    /// to arm the timer for. Costs one load; cancelled timers still count until they come up.
+    pub fn earliest(&self) -> Instant {
+        Instant::from_nanoseconds(self.earliest.load(Ordering::Relaxed))
     }
 
     /// The earliest deadline.
@@ -113,6 +138,7 @@ impl Future for Sleep {
                 heap.next_sequence += 1;
                 heap.order.push(Reverse((self.deadline, sequence)));
                 heap.wakers.insert(sequence, context.waker().clone());
+                timers.earliest.fetch_min(self.deadline.nanoseconds(), Ordering::Relaxed);
                 self.sequence = Some(sequence);
                 Poll::Pending
             }

@@ -1,2 +1,27 @@
-//! syscalls
+//! The Linux system calls: what the program asks, decoded, decided and done.
+//!
+//! * [`process::Process`] and [`thread::Thread`]: what a call acts on.
+//! * [`thread::run`]: the life of a thread: run the program, handle the trap, again.
+//! * [`table`]: one row a call; each family of calls has its own file.
+//! * [`call::Call`] and [`call::Outcome`]: how a handler gets its arguments and how it ends.
+//!
+//! A handler that can answer at once returns [`call::Outcome::Done`] and allocates nothing; one
+//! that must sleep returns a future.
 #![no_std]
+
+extern crate alloc;
+
+pub mod call;
+pub mod dispatch;
+pub mod identity;
+pub mod information;
+pub mod machine;
+pub mod process;
+pub mod random;
+pub mod signal;
+pub mod signals;
+pub mod table;
+pub mod thread;
+pub mod threads;
+pub mod time;
+pub mod trace;

@@ -1,0 +1,116 @@
+//! Memory mapping: flags of mmap(2), mprotect(2), madvise(2), mremap(2), msync(2), mlock(2)
+//! (`linux/include/uapi/asm-generic/mman*.h`, x86-64 values).
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// `PROT_*`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[expect(missing_docs, reason = "the manual's names")]
+    pub struct Prot: u32 {
+        const READ = 1;
+        const WRITE = 2;
+        const EXEC = 4;
+        /// May be used for atomic operations; without meaning on x86.
+        const SEM = 8;
+        const GROWSDOWN = 0x0100_0000;
+        const GROWSUP = 0x0200_0000;
+    }
+
+    /// `MAP_*` without the type ([`MAP_TYPE`]).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[expect(missing_docs, reason = "the manual's names")]
+    pub struct MapFlags: u32 {
+        const FIXED = 0x10;
+        const ANONYMOUS = 0x20;
+        const MAP_32BIT = 0x40;
+        const GROWSDOWN = 0x100;
+        const DENYWRITE = 0x800;
+        const EXECUTABLE = 0x1000;
+        const LOCKED = 0x2000;
+        const NORESERVE = 0x4000;
+        const POPULATE = 0x8000;
+        const NONBLOCK = 0x10000;
+        const STACK = 0x20000;
+        const HUGETLB = 0x40000;
+        const SYNC = 0x80000;
+        const FIXED_NOREPLACE = 0x10_0000;
+        const UNINITIALIZED = 0x400_0000;
+    }
+
+    /// `MREMAP_*`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[expect(missing_docs, reason = "the manual's names")]
+    pub struct MremapFlags: u32 {
+        const MAYMOVE = 1;
+        const FIXED = 2;
+        const DONTUNMAP = 4;
+    }
+
+    /// `MS_*` of msync(2).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[expect(missing_docs, reason = "the manual's names")]
+    pub struct MsyncFlags: u32 {
+        const ASYNC = 1;
+        const INVALIDATE = 2;
+        const SYNC = 4;
+    }
+
+    /// `MCL_*` of mlockall(2).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[expect(missing_docs, reason = "the manual's names")]
+    pub struct MlockallFlags: u32 {
+        const CURRENT = 1;
+        const FUTURE = 2;
+        const ONFAULT = 4;
+    }
+}
+
+/// The bits of mmap's flags that hold the mapping type.
+pub const MAP_TYPE: u32 = 0x0f;
+/// Writes go to the file and to everybody who maps it.
+pub const MAP_SHARED: u32 = 1;
+/// Writes stay here.
+pub const MAP_PRIVATE: u32 = 2;
+/// As shared, and unknown flags are refused.
+pub const MAP_SHARED_VALIDATE: u32 = 3;
+/// Anonymous memory that the kernel may drop at any time (Linux 6.11).
+pub const MAP_DROPPABLE: u32 = 8;
+
+/// `MLOCK_ONFAULT` of mlock2(2).
+pub const MLOCK_ONFAULT: u32 = 1;
+
+/// `MADV_*` of madvise(2).
+#[expect(missing_docs, reason = "the manual's names")]
+pub mod madv {
+    pub const NORMAL: i32 = 0;
+    pub const RANDOM: i32 = 1;
+    pub const SEQUENTIAL: i32 = 2;
+    pub const WILLNEED: i32 = 3;
+    pub const DONTNEED: i32 = 4;
+    pub const FREE: i32 = 8;
+    pub const REMOVE: i32 = 9;
+    pub const DONTFORK: i32 = 10;
+    pub const DOFORK: i32 = 11;
+    pub const MERGEABLE: i32 = 12;
+    pub const UNMERGEABLE: i32 = 13;
+    pub const HUGEPAGE: i32 = 14;
+    pub const NOHUGEPAGE: i32 = 15;
+    pub const DONTDUMP: i32 = 16;
+    pub const DODUMP: i32 = 17;
+    pub const WIPEONFORK: i32 = 18;
+    pub const KEEPONFORK: i32 = 19;
+    pub const COLD: i32 = 20;
+    pub const PAGEOUT: i32 = 21;
+    pub const POPULATE_READ: i32 = 22;
+    pub const POPULATE_WRITE: i32 = 23;
+    pub const DONTNEED_LOCKED: i32 = 24;
+    pub const COLLAPSE: i32 = 25;
+}
+
+/// `PR_SET_VMA` and its one sub-command (prctl(2)).
+pub const PR_SET_VMA: u32 = 0x5356_4d41;
+/// Names anonymous memory.
+pub const PR_SET_VMA_ANON_NAME: u64 = 0;
+/// Longest such name with its final NUL, in bytes.
+pub const ANON_VMA_NAME_MAX_LEN: usize = 80;

@@ -1,0 +1,282 @@
+//! System calls that tell about the machine, and the limits: uname, sysinfo, prlimit, prctl,
+//! getrandom.
+
+use crate::call::{Call, Outcome};
+use crate::process::PROCESS_ID;
+use crate::table::{Row, full, partial};
+use crate::trace::Argument::{Flags, Hex, Int, Name, Out, Size};
+use abi::number as nr;
+use base::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const RESOURCES: &[(u64, &str)] = &[
+    (0, "RLIMIT_CPU"),
+    (1, "RLIMIT_FSIZE"),
+    (2, "RLIMIT_DATA"),
+    (3, "RLIMIT_STACK"),
+    (4, "RLIMIT_CORE"),
+    (5, "RLIMIT_RSS"),
+    (6, "RLIMIT_NPROC"),
+    (7, "RLIMIT_NOFILE"),
+    (8, "RLIMIT_MEMLOCK"),
+    (9, "RLIMIT_AS"),
+];
+
+/// The calls of this family.
+pub const ROWS: &[Row] = &[
+    full(nr::UNAME, "uname", &[Hex], uname),
+    full(nr::SYSINFO, "sysinfo", &[Hex], sysinfo),
+    full(
+        nr::GETRANDOM,
+        "getrandom",
+        &[Out, Size, Flags(&[(1, "GRND_NONBLOCK"), (2, "GRND_RANDOM"), (4, "GRND_INSECURE")])],
+        getrandom,
+    ),
+    partial(nr::PRLIMIT64, "prlimit64", &[Int, Name(RESOURCES), Hex, Hex], LIMITS_NOTE, prlimit64),
+    partial(nr::GETRLIMIT, "getrlimit", &[Name(RESOURCES), Hex], LIMITS_NOTE, getrlimit),
+    partial(nr::SETRLIMIT, "setrlimit", &[Name(RESOURCES), Hex], LIMITS_NOTE, setrlimit),
+    partial(
+        nr::PRCTL,
+        "prctl",
+        &[Int, Hex, Hex, Hex, Hex],
+        "PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_SET_DUMPABLE and kin; others EINVAL",
+        prctl,
+    ),
+    partial(nr::GETPRIORITY, "getpriority", &[Int, Int], "always 0", getpriority),
+    partial(nr::SETPRIORITY, "setpriority", &[Int, Int, Int], "accepted, no effect", setpriority),
+    partial(nr::PERSONALITY, "personality", &[Hex], "PER_LINUX only", personality),
+    partial(nr::SYSLOG, "syslog", &[Int, Hex, Int], "EPERM", |_| Errno::EPERM.into()),
+];
+
+const LIMITS_NOTE: &str = "kept and reported; RLIMIT_NOFILE is enforced";
+/// Number of resources (`RLIM_NLIMITS`).
+const RESOURCE_COUNT: usize = 16;
+const RLIMIT_NOFILE: usize = 7;
+const INFINITY: u64 = u64::MAX;
+/// Highest limit of descriptors (`fs.nr_open`).
+pub const DESCRIPTORS_MAX: u64 = 1 << 20;
+
+/// Soft and hard limit of one resource: `struct rlimit64`.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Limit {
+    /// What counts.
+    pub soft: u64,
+    /// What it may be raised to.
+    pub hard: u64,
+}
+
+/// The limits of the process, by resource number.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits(pub [Limit; RESOURCE_COUNT]);
+
+impl Default for Limits {
+    /// What a root shell on Debian has.
+    fn default() -> Self {
+        let mut limits = [Limit { soft: INFINITY, hard: INFINITY }; RESOURCE_COUNT];
+        limits[3].soft = 8 << 20;
+        limits[4].soft = 0;
+        limits[RLIMIT_NOFILE] = Limit { soft: 1024, hard: DESCRIPTORS_MAX };
+        limits[8] = Limit { soft: 8 << 20, hard: 8 << 20 };
+        // MSGQUEUE, NICE, RTPRIO.
+        limits[12] = Limit { soft: 819_200, hard: 819_200 };
+        limits[13] = Limit { soft: 0, hard: 0 };
+        limits[14] = Limit { soft: 0, hard: 0 };
+        Self(limits)
+    }
+}
+
+impl Limits {
+    /// The soft limit of descriptors.
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        self.0[RLIMIT_NOFILE].soft
+    }
+}
+
+fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<Limit, Errno> {
+    let mut limits = call.process().limits.lock();
+    let slot = limits.0.get_mut(resource).ok_or(Errno::EINVAL)?;
+    let old = *slot;
+    if let Some(new) = new {
+        if new.soft > new.hard {
+            return Err(Errno::EINVAL);
+        }
+        if resource == RLIMIT_NOFILE && new.hard > DESCRIPTORS_MAX {
+            return Err(Errno::EPERM);
+        }
+        *slot = new;
+    }
+    let descriptors = limits.descriptors();
+    drop(limits);
+    if resource == RLIMIT_NOFILE && new.is_some() {
+        call.process().descriptor_limit_changed(descriptors);
+    }
+    Ok(old)
+}
+
+fn prlimit64(call: &mut Call<'_>) -> Outcome {
+    prlimit64_result(call).into()
+}
+
+fn prlimit64_result(call: &Call<'_>) -> Result<usize, Errno> {
+    if call.int(0) != 0 && call.unsigned(0) != PROCESS_ID.0 {
+        return Err(Errno::ESRCH);
+    }
+    let (new_at, old_at) = (call.address(2), call.address(3));
+    let new = if new_at.is_null() { None } else { Some(call.memory().read(new_at)?) };
+    let old = change_limit(call, call.unsigned(1) as usize, new)?;
+    if !old_at.is_null() {
+        call.memory().write(old_at, &old)?;
+    }
+    Ok(0)
+}
+
+fn getrlimit(call: &mut Call<'_>) -> Outcome {
+    change_limit(call, call.unsigned(0) as usize, None)
+        .and_then(|old| call.memory().write(call.address(1), &old))
+        .map(|()| 0)
+        .into()
+}
+
+fn setrlimit(call: &mut Call<'_>) -> Outcome {
+    call.memory()
+        .read(call.address(1))
+        .and_then(|new| change_limit(call, call.unsigned(0) as usize, Some(new)))
+        .map(|_| 0)
+        .into()
+}
+
+/// The Linux release that eggos says it is: programs look for features by it.
+pub const RELEASE: &str = "6.6.0-eggos";
+
+fn uname(call: &mut Call<'_>) -> Outcome {
+    const FIELD_BYTES: usize = 65;
+    let mut bytes = [0; 6 * FIELD_BYTES];
+    let hostname = call.process().machine.hostname.as_str();
+    let version = concat!("#1 eggos ", env!("CARGO_PKG_VERSION"));
+    let fields = ["Linux", hostname, RELEASE, version, "x86_64", "(none)"];
+    for (slot, text) in bytes.as_chunks_mut::<FIELD_BYTES>().0.iter_mut().zip(fields) {
+        for (byte, from) in slot.iter_mut().take(FIELD_BYTES - 1).zip(text.bytes()) {
+            *byte = from;
+        }
+    }
+    call.memory().write_bytes(call.address(0), &bytes).map(|()| 0).into()
+}
+
+/// `struct sysinfo` (112 bytes on x86-64).
+#[derive(Clone, Copy, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct SystemInformation {
+    uptime_seconds: u64,
+    loads: [u64; 3],
+    total_bytes: u64,
+    free_bytes: u64,
+    shared_bytes: u64,
+    buffer_bytes: u64,
+    swap_bytes: [u64; 2],
+    threads: u16,
+    padding: [u16; 3],
+    high_bytes: [u64; 2],
+    unit_bytes: u32,
+    tail: u32,
+}
+
+fn sysinfo(call: &mut Call<'_>) -> Outcome {
+    let memory = hal::memory::statistics();
+    let threads = call.process().threads.lock().len();
+    let information = SystemInformation {
+        uptime_seconds: hal::clock::now().nanoseconds() / 1_000_000_000,
+        total_bytes: memory.total * base::PAGE_SIZE,
+        free_bytes: memory.free * base::PAGE_SIZE,
+        threads: u16::try_from(threads).unwrap_or(u16::MAX),
+        unit_bytes: 1,
+        ..Default::default()
+    };
+    call.memory().write(call.address(0), &information).map(|()| 0).into()
+}
+
+fn getrandom(call: &mut Call<'_>) -> Outcome {
+    const FLAGS: u32 = 7;
+    const GRND_RANDOM_INSECURE: u32 = 6;
+    let flags = call.unsigned(2);
+    if flags & !FLAGS != 0 || flags & GRND_RANDOM_INSECURE == GRND_RANDOM_INSECURE {
+        return Errno::EINVAL.into();
+    }
+    // Linux gives at most this much at once.
+    let wanted = call.size(1).min(0x7fff_f000);
+    let mut done = 0;
+    let mut chunk = [0; 256];
+    while done < wanted {
+        let count = (wanted - done).min(chunk.len());
+        call.process().machine.random.fill(&mut chunk[..count]);
+        let at = call.address(0).wrapping_add(done as u64);
+        if let Err(errno) = call.memory().write_bytes(at, &chunk[..count]) {
+            return if done > 0 { Ok(done).into() } else { errno.into() };
+        }
+        done += count;
+    }
+    Ok(done).into()
+}
+
+fn prctl(call: &mut Call<'_>) -> Outcome {
+    prctl_result(call).into()
+}
+
+fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
+    const PR_SET_PDEATHSIG: i32 = 1;
+    const PR_GET_PDEATHSIG: i32 = 2;
+    const PR_GET_DUMPABLE: i32 = 3;
+    const PR_SET_DUMPABLE: i32 = 4;
+    const PR_SET_NAME: i32 = 15;
+    const PR_GET_NAME: i32 = 16;
+    const PR_SET_TIMERSLACK: i32 = 29;
+    const PR_GET_TIMERSLACK: i32 = 30;
+    const PR_SET_NO_NEW_PRIVS: i32 = 38;
+    const PR_GET_NO_NEW_PRIVS: i32 = 39;
+    const DEFAULT_TIMER_SLACK: usize = 50_000;
+    match call.int(0) {
+        PR_SET_NAME => {
+            let mut name = [0; 16];
+            let text = call.memory().read_c_string_lossy(call.address(1), 15)?;
+            for (slot, byte) in name.iter_mut().zip(text) {
+                *slot = byte;
+            }
+            *call.thread.name.lock() = name;
+            Ok(0)
+        }
+        PR_GET_NAME => {
+            let name = *call.thread.name.lock();
+            call.memory().write_bytes(call.address(1), &name)?;
+            Ok(0)
+        }
+        PR_GET_DUMPABLE => Ok(1),
+        PR_SET_DUMPABLE if call.long(1) <= 1 => Ok(0),
+        PR_SET_PDEATHSIG if call.long(1) <= 64 => Ok(0),
+        PR_GET_PDEATHSIG => call.memory().write(call.address(1), &0_u32).map(|()| 0),
+        PR_SET_TIMERSLACK => Ok(0),
+        PR_GET_TIMERSLACK => Ok(DEFAULT_TIMER_SLACK),
+        PR_SET_NO_NEW_PRIVS if call.long(1) == 1 => Ok(0),
+        PR_GET_NO_NEW_PRIVS => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The raw call returns 20 - nice, so 0 is 20.
+fn getpriority(call: &mut Call<'_>) -> Outcome {
+    if (0..=2).contains(&call.int(0)) { Ok(20).into() } else { Errno::EINVAL.into() }
+}
+
+fn setpriority(call: &mut Call<'_>) -> Outcome {
+    if (0..=2).contains(&call.int(0)) { Ok(0).into() } else { Errno::EINVAL.into() }
+}
+
+fn personality(call: &mut Call<'_>) -> Outcome {
+    const QUERY: u32 = u32::MAX;
+    match call.unsigned(0) {
+        0 | QUERY => Ok(0).into(),
+        _ => Errno::EINVAL.into(),
+    }
+}

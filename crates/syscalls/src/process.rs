@@ -1,0 +1,188 @@
+//! The process: the one program that the machine runs.
+
+use crate::machine::Machine;
+use crate::signal::{Action, Pending, SignalInfo};
+use crate::thread::Thread;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::sync::SpinLock;
+use base::{Errno, Instant, Pid, Signal, Tid};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use mm::Mm;
+use sched::{FutexTable, WaitQueue};
+
+/// The process id of the program. Linux would give it any; 1 would make programs think that they
+/// are init.
+pub const PROCESS_ID: Pid = Pid(2);
+
+/// How the program ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitStatus {
+    /// It called `exit_group(code)`, or its last thread `exit(code)`: the low 8 bits.
+    Code(u8),
+    /// A signal ended it.
+    Signal(Signal),
+}
+
+/// What the program was started with, as /proc and the trace show it.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// Path of the program in the machine.
+    pub executable: String,
+    /// Its arguments, the name first.
+    pub arguments: Vec<String>,
+    /// Its environment, `K=V`.
+    pub environment: Vec<String>,
+    /// Its auxiliary vector as it lies on the stack.
+    pub auxiliary_vector: Vec<u8>,
+}
+
+/// The process and everything its threads share.
+pub struct Process {
+    /// The program's memory.
+    pub memory: Arc<Mm>,
+    /// What the machine offers.
+    pub machine: Arc<Machine>,
+    /// Futex waiters.
+    pub futexes: Arc<FutexTable>,
+    /// What it was started with.
+    pub launch: Launch,
+    /// When it started.
+    pub started: Instant,
+    /// Signal handlers.
+    pub(crate) actions: SpinLock<[Action; 64]>,
+    /// Signals for the process as a whole.
+    pub(crate) pending: SpinLock<Pending>,
+    pub(crate) threads: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
+    pub(crate) limits: SpinLock<crate::information::Limits>,
+    pub(crate) credentials: SpinLock<crate::identity::Credentials>,
+    /// Running time of threads that ended, in nanoseconds.
+    pub(crate) ended_time: AtomicU64,
+    next_tid: AtomicU32,
+    exit: SpinLock<Option<ExitStatus>>,
+    exiting: AtomicBool,
+    exited: WaitQueue,
+}
+
+impl Process {
+    /// A process without threads.
+    #[must_use]
+    pub fn new(memory: Arc<Mm>, machine: Arc<Machine>, launch: Launch) -> Arc<Self> {
+        Arc::new(Self {
+            memory,
+            machine,
+            futexes: Arc::new(FutexTable::new()),
+            launch,
+            started: hal::clock::now(),
+            actions: SpinLock::new([Action::default(); 64]),
+            pending: SpinLock::default(),
+            threads: SpinLock::default(),
+            limits: SpinLock::default(),
+            credentials: SpinLock::default(),
+            ended_time: AtomicU64::new(0),
+            next_tid: AtomicU32::new(PROCESS_ID.0),
+            exit: SpinLock::new(None),
+            exiting: AtomicBool::new(false),
+            exited: WaitQueue::new(),
+        })
+    }
+
+    /// Makes a thread known. The first one's id is the process's.
+    pub fn add_thread(self: &Arc<Self>, signal_mask: u64) -> Arc<Thread> {
+        let tid = Tid(self.next_tid.fetch_add(1, Ordering::Relaxed));
+        let thread = Thread::new(tid, Arc::clone(self), signal_mask);
+        self.threads.lock().insert(tid, Arc::clone(&thread));
+        thread
+    }
+
+    /// A thread ended. The last one ends the process with `code`.
+    pub(crate) fn remove_thread(&self, tid: Tid, code: u8) {
+        let last = {
+            let mut threads = self.threads.lock();
+            if let Some(thread) = threads.remove(&tid) {
+                let time = thread.user_time.load(Ordering::Relaxed);
+                self.ended_time.fetch_add(time, Ordering::Relaxed);
+            }
+            threads.is_empty()
+        };
+        if last {
+            self.end(ExitStatus::Code(code));
+        }
+    }
+
+    /// The thread with this id.
+    #[must_use]
+    pub fn thread(&self, tid: Tid) -> Option<Arc<Thread>> {
+        self.threads.lock().get(&tid).cloned()
+    }
+
+    /// The ids of all threads, ascending.
+    #[must_use]
+    pub fn thread_ids(&self) -> Vec<Tid> {
+        self.threads.lock().keys().copied().collect()
+    }
+
+    /// Ends the process; the first call decides how. All threads stop at their next step.
+    pub fn end(&self, status: ExitStatus) {
+        {
+            let mut exit = self.exit.lock();
+            if exit.is_some() {
+                return;
+            }
+            *exit = Some(status);
+        }
+        self.exiting.store(true, Ordering::Release);
+        let threads: Vec<_> = self.threads.lock().values().cloned().collect();
+        for thread in threads {
+            thread.call_attention();
+        }
+        self.exited.wake_all();
+    }
+
+    /// True once [`Process::end`] was called.
+    #[must_use]
+    pub fn is_exiting(&self) -> bool {
+        self.exiting.load(Ordering::Acquire)
+    }
+
+    /// How it ended, once it has.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        *self.exit.lock()
+    }
+
+    /// Sends a signal to the process: some thread that does not block it gets it.
+    ///
+    /// # Errors
+    /// `EAGAIN`: the queue of real-time signals is full.
+    pub fn send_signal(&self, info: SignalInfo) -> Result<(), Errno> {
+        if self.is_ignored(info.signal) {
+            return Ok(());
+        }
+        self.pending.lock().push(info)?;
+        let threads: Vec<_> = self.threads.lock().values().cloned().collect();
+        let taker = threads.iter().find(|thread| thread.accepts(info.signal));
+        if let Some(thread) = taker {
+            thread.call_attention();
+        }
+        Ok(())
+    }
+
+    /// True when the signal would be dropped: ignored, or ignored by default. Threads that wait
+    /// for it in sigtimedwait get it all the same.
+    fn is_ignored(&self, signal: Signal) -> bool {
+        let ignored = self.action(signal).is_ignored(signal);
+        ignored && !self.threads.lock().values().any(|thread| thread.blocks_or_awaits(signal))
+    }
+
+    /// RLIMIT_NOFILE is now `_descriptors`: the descriptor table follows.
+    pub(crate) fn descriptor_limit_changed(&self, _descriptors: u64) {}
+
+    /// How `signal` is handled.
+    pub(crate) fn action(&self, signal: Signal) -> Action {
+        let index = usize::from(signal.0).wrapping_sub(1);
+        self.actions.lock().get(index).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,273 @@
+//! A thread, and its life.
+
+use crate::call::{Failure, Restart};
+use crate::dispatch::{self, Step};
+use crate::process::Process;
+use crate::signal::{Pending, SignalInfo, deliver};
+use alloc::sync::Arc;
+use base::sync::SpinLock;
+use base::{Errno, Instant, Signal, Tid, UserAddr};
+use core::future::Future;
+use core::pin::pin;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::task::Poll;
+use hal::user::UserContext;
+use hal::Trap;
+use sched::{Notifier, WaitQueue};
+
+/// A thread of the program. Its registers live in the future that runs it ([`run`]).
+pub struct Thread {
+    /// As gettid(2) says.
+    pub tid: Tid,
+    /// The process it belongs to.
+    pub process: Arc<Process>,
+    pub(crate) signals: SpinLock<ThreadSignals>,
+    /// Something wants to be looked at before the program goes on: a signal, or the end.
+    attention: AtomicBool,
+    /// Sleeping futures that a signal interrupts.
+    interruption: WaitQueue,
+    /// Word to clear and wake when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
+    pub(crate) clear_on_exit: AtomicU64,
+    /// Time spent in the program, in nanoseconds.
+    pub(crate) user_time: AtomicU64,
+    /// The name that prctl(PR_SET_NAME) gave.
+    pub(crate) name: SpinLock<[u8; 16]>,
+}
+
+/// The signal state of a thread.
+#[derive(Default)]
+pub struct ThreadSignals {
+    /// Blocked signals; bit n-1 is signal n.
+    pub mask: u64,
+    /// The mask to go back to after a call that swapped it (sigsuspend, ppoll, epoll_pwait).
+    pub saved_mask: Option<u64>,
+    /// Signals for this thread alone.
+    pub pending: Pending,
+    /// The alternate stack.
+    pub alternate_stack: AlternateStack,
+    /// Signals that sigtimedwait waits for.
+    pub awaited: u64,
+}
+
+/// sigaltstack(2).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct AlternateStack {
+    /// Lowest address.
+    pub base: UserAddr,
+    /// Length in bytes; 0: none.
+    pub bytes: u64,
+    /// `SS_AUTODISARM` or 0.
+    pub flags: u32,
+}
+
+impl AlternateStack {
+    /// True when the stack pointer lies on it.
+    #[must_use]
+    pub fn contains(&self, stack_pointer: u64) -> bool {
+        self.bytes != 0
+            && stack_pointer > self.base.0
+            && stack_pointer - self.base.0 <= self.bytes
+    }
+}
+
+impl Thread {
+    pub(crate) fn new(tid: Tid, process: Arc<Process>, mask: u64) -> Arc<Self> {
+        Arc::new(Self {
+            tid,
+            process,
+            signals: SpinLock::new(ThreadSignals { mask, ..Default::default() }),
+            attention: AtomicBool::new(false),
+            interruption: WaitQueue::new(),
+            clear_on_exit: AtomicU64::new(0),
+            user_time: AtomicU64::new(0),
+            name: SpinLock::new([0; 16]),
+        })
+    }
+
+    /// Sends a signal to this thread.
+    ///
+    /// # Errors
+    /// `EAGAIN`: the queue of real-time signals is full.
+    pub fn send_signal(&self, info: SignalInfo) -> Result<(), Errno> {
+        let ignored = self.process.action(info.signal).is_ignored(info.signal);
+        {
+            let mut signals = self.signals.lock();
+            let bit = info.signal_bit();
+            if ignored && signals.mask & bit == 0 && signals.awaited & bit == 0 {
+                return Ok(());
+            }
+            signals.pending.push(info)?;
+        }
+        self.call_attention();
+        Ok(())
+    }
+
+    /// Makes the thread look at its signals before the program goes on, and ends its sleep if
+    /// there is something to look at.
+    pub(crate) fn call_attention(&self) {
+        self.attention.store(true, Ordering::Release);
+        self.interruption.wake_all();
+    }
+
+    pub(crate) fn take_attention(&self) -> bool {
+        self.attention.load(Ordering::Acquire) && self.attention.swap(false, Ordering::AcqRel)
+    }
+
+    /// True when the thread does not block `signal`.
+    pub(crate) fn accepts(&self, signal: Signal) -> bool {
+        let signals = self.signals.lock();
+        let bit = 1 << (signal.0 - 1);
+        signals.mask & bit == 0 || signals.awaited & bit != 0
+    }
+
+    pub(crate) fn blocks_or_awaits(&self, signal: Signal) -> bool {
+        let signals = self.signals.lock();
+        (signals.mask | signals.awaited) & (1 << (signal.0 - 1)) != 0
+    }
+
+    /// True when a signal that is not blocked is pending, or the process ends.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        if self.process.is_exiting() {
+            return true;
+        }
+        let signals = self.signals.lock();
+        let process = self.process.pending.lock();
+        (signals.pending.set() | process.set()) & !signals.mask != 0
+    }
+
+    /// Completes when [`Thread::is_interrupted`].
+    pub async fn interrupted(&self) {
+        loop {
+            let wake = self.interruption.wait();
+            if self.is_interrupted() {
+                return;
+            }
+            wake.await;
+        }
+    }
+
+    /// Runs `future` until it completes, a signal interrupts it, or `deadline` passes.
+    ///
+    /// # Errors
+    /// [`Failure::Interrupted`] with `restart`; the caller turns it into its own result if it has
+    /// a partial one. `ETIMEDOUT` when the deadline passed.
+    pub async fn interruptible<T>(
+        &self,
+        future: impl Future<Output = T>,
+        deadline: Option<Instant>,
+        restart: Restart,
+    ) -> Result<T, Failure> {
+        let mut future = pin!(future);
+        let mut interrupted = pin!(self.interrupted());
+        let mut sleep =
+            pin!(deadline.map(|deadline| self.process.machine.timers.sleep_until(deadline)));
+        core::future::poll_fn(|context| {
+            if let Poll::Ready(value) = future.as_mut().poll(context) {
+                return Poll::Ready(Ok(value));
+            }
+            if interrupted.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(Failure::Interrupted(restart)));
+            }
+            if let Some(sleep) = sleep.as_mut().as_pin_mut()
+                && sleep.poll(context).is_ready()
+            {
+                return Poll::Ready(Err(Failure::Errno(Errno::ETIMEDOUT)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Tries `attempt` until it returns something other than `EAGAIN`, sleeping on `notifier`
+    /// between tries. The heart of every blocking read, write, accept and the like.
+    ///
+    /// # Errors
+    /// What `attempt` failed with; interruption; `EAGAIN` when `deadline` passed (as sockets with
+    /// `SO_RCVTIMEO` do).
+    pub async fn retry<T>(
+        &self,
+        notifier: &Notifier,
+        deadline: Option<Instant>,
+        restart: Restart,
+        mut attempt: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Failure> {
+        loop {
+            let ready = notifier.wait();
+            match attempt() {
+                Err(Errno::EAGAIN) => {}
+                other => return other.map_err(Failure::Errno),
+            }
+            match self.interruptible(ready, deadline, restart).await {
+                Ok(()) => {}
+                Err(Failure::Errno(Errno::ETIMEDOUT)) => return Err(Errno::EAGAIN.into()),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// True when no handler will run for what interrupted the thread, and it does not end either.
+    pub(crate) fn next_signal_is_silent(&self) -> bool {
+        !self.process.is_exiting() && deliver::next_handler_restarts(self).is_none()
+    }
+
+    /// Sets the signal mask; unblocked pending signals are looked at before the program goes on.
+    /// SIGKILL and SIGSTOP cannot be blocked.
+    pub(crate) fn set_mask(&self, mask: u64) {
+        self.signals.lock().mask = mask & !crate::signal::UNBLOCKABLE;
+        self.call_attention();
+    }
+}
+
+/// The life of a thread: run the program until it traps, handle the trap, again.
+pub async fn run(thread: Arc<Thread>, user: UserContext) {
+    // Accounts the time of every turn to the thread.
+    let mut body = pin!(run_body(Arc::clone(&thread), user));
+    core::future::poll_fn(|context| {
+        let began = hal::clock::now();
+        let polled = body.as_mut().poll(context);
+        let turn = hal::clock::now().saturating_since(began).as_nanos() as u64;
+        thread.user_time.fetch_add(turn, Ordering::Relaxed);
+        polled
+    })
+    .await;
+}
+
+async fn run_body(thread: Arc<Thread>, mut user: UserContext) {
+    let machine = Arc::clone(&thread.process.machine);
+    let mut code = 0;
+    while !thread.process.is_exiting() {
+        machine.arm_for_user();
+        match user.run(thread.process.memory.space()) {
+            Trap::Syscall => {
+                if let Step::Ended(status) = dispatch::call(&thread, &mut user).await {
+                    code = status;
+                    break;
+                }
+            }
+            Trap::PageFault(fault) => {
+                if let Err(error) = thread.process.memory.fault(&fault) {
+                    deliver::raise_page_fault(&thread, &fault, error);
+                }
+            }
+            Trap::Exception(exception) => deliver::raise_exception(&thread, &user, exception),
+            Trap::Interrupt => {
+                if machine.yield_due() {
+                    sched::yield_now().await;
+                }
+            }
+        }
+        if thread.take_attention() {
+            deliver::pending(&thread, &mut user);
+        }
+    }
+    end(&thread, code);
+}
+
+/// The thread is over: clears the word that joiners wait on (clone(2), `CLONE_CHILD_CLEARTID`).
+fn end(thread: &Arc<Thread>, code: u8) {
+    let word = UserAddr(thread.clear_on_exit.load(Ordering::Relaxed));
+    if !word.is_null() && thread.process.memory.write(word, &0_u32).is_ok() {
+        thread.process.futexes.wake(word, 1, u32::MAX);
+    }
+    thread.process.remove_thread(thread.tid, code);
+}

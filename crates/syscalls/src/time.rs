@@ -1,0 +1,234 @@
+//! System calls about time.
+
+use crate::call::{Call, Failure, Outcome, Restart};
+use crate::table::{Row, full, partial};
+use crate::trace::Argument::{Flags, Hex, Int, Name, Timespec as TimespecArg};
+use abi::number as nr;
+use abi::time::{Timespec, Timeval};
+use alloc::sync::Arc;
+use base::{Errno, Instant, UserAddr};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use hal::clock;
+
+const CLOCKS: &[(u64, &str)] = &[
+    (0, "CLOCK_REALTIME"),
+    (1, "CLOCK_MONOTONIC"),
+    (2, "CLOCK_PROCESS_CPUTIME_ID"),
+    (3, "CLOCK_THREAD_CPUTIME_ID"),
+    (4, "CLOCK_MONOTONIC_RAW"),
+    (5, "CLOCK_REALTIME_COARSE"),
+    (6, "CLOCK_MONOTONIC_COARSE"),
+    (7, "CLOCK_BOOTTIME"),
+];
+
+/// The calls of this family.
+pub const ROWS: &[Row] = &[
+    full(nr::CLOCK_GETTIME, "clock_gettime", &[Name(CLOCKS), Hex], clock_gettime),
+    full(nr::CLOCK_GETRES, "clock_getres", &[Name(CLOCKS), Hex], clock_getres),
+    partial(
+        nr::CLOCK_SETTIME,
+        "clock_settime",
+        &[Name(CLOCKS), TimespecArg],
+        "EPERM: the machine's clock is the host's",
+        clock_settime,
+    ),
+    full(
+        nr::CLOCK_NANOSLEEP,
+        "clock_nanosleep",
+        &[Name(CLOCKS), Flags(&[(1, "TIMER_ABSTIME")]), TimespecArg, Hex],
+        clock_nanosleep,
+    ),
+    full(nr::NANOSLEEP, "nanosleep", &[TimespecArg, Hex], nanosleep),
+    full(nr::GETTIMEOFDAY, "gettimeofday", &[Hex, Hex], gettimeofday),
+    full(nr::TIME, "time", &[Hex], time),
+    full(nr::TIMES, "times", &[Hex], times),
+    partial(nr::GETRUSAGE, "getrusage", &[Int, Hex], "times and peak memory", getrusage),
+];
+
+/// What a clock counts (clock_gettime(2)).
+enum Clock {
+    Wall,
+    Monotonic,
+    ProcessTime,
+    ThreadTime,
+}
+
+fn decode_clock(id: i32) -> Result<Clock, Errno> {
+    match id {
+        // REALTIME, REALTIME_COARSE, REALTIME_ALARM, TAI (offset unknown: 0, as Linux at boot).
+        0 | 5 | 8 | 11 => Ok(Clock::Wall),
+        // MONOTONIC, MONOTONIC_RAW, MONOTONIC_COARSE, BOOTTIME, BOOTTIME_ALARM.
+        1 | 4 | 6 | 7 | 9 => Ok(Clock::Monotonic),
+        2 => Ok(Clock::ProcessTime),
+        3 => Ok(Clock::ThreadTime),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn read_clock(call: &Call<'_>, which: &Clock) -> Duration {
+    let now = clock::now();
+    match which {
+        Clock::Wall => Duration::from_nanos(clock::wall(now).nanoseconds),
+        Clock::Monotonic => now - Instant::ZERO,
+        Clock::ProcessTime => process_time(call, now),
+        Clock::ThreadTime => {
+            Duration::from_nanos(call.thread.user_time.load(Ordering::Relaxed) + turn(call, now))
+        }
+    }
+}
+
+/// How long the caller's current turn has lasted.
+fn turn(call: &Call<'_>, now: Instant) -> u64 {
+    now.saturating_since(call.process().machine.turn_began()).as_nanos() as u64
+}
+
+fn process_time(call: &Call<'_>, now: Instant) -> Duration {
+    let ended = call.process().ended_time.load(Ordering::Relaxed);
+    let threads = call.process().threads.lock();
+    let live: u64 = threads.values().map(|thread| thread.user_time.load(Ordering::Relaxed)).sum();
+    drop(threads);
+    Duration::from_nanos(ended + live + turn(call, now))
+}
+
+fn clock_gettime(call: &mut Call<'_>) -> Outcome {
+    decode_clock(call.int(0))
+        .and_then(|which| {
+            let time = Timespec::from(read_clock(call, &which));
+            call.memory().write(call.address(1), &time)
+        })
+        .map(|()| 0)
+        .into()
+}
+
+fn clock_getres(call: &mut Call<'_>) -> Outcome {
+    decode_clock(call.int(0))
+        .and_then(|_| match call.address(1) {
+            UserAddr::NULL => Ok(()),
+            at => call.memory().write(at, &Timespec { seconds: 0, nanoseconds: 1 }),
+        })
+        .map(|()| 0)
+        .into()
+}
+
+fn clock_settime(call: &mut Call<'_>) -> Outcome {
+    match decode_clock(call.int(0)) {
+        Ok(Clock::Wall) => Errno::EPERM.into(),
+        _ => Errno::EINVAL.into(),
+    }
+}
+
+fn gettimeofday(call: &mut Call<'_>) -> Outcome {
+    let now = read_clock(call, &Clock::Wall);
+    let (time_at, zone_at) = (call.address(0), call.address(1));
+    let write = || {
+        if !time_at.is_null() {
+            call.memory().write(time_at, &Timeval::from(now))?;
+        }
+        if !zone_at.is_null() {
+            call.memory().write(zone_at, &[0_u32; 2])?;
+        }
+        Ok(0)
+    };
+    Outcome::Done(write())
+}
+
+fn time(call: &mut Call<'_>) -> Outcome {
+    let seconds = read_clock(call, &Clock::Wall).as_secs();
+    let at = call.address(0);
+    let written = if at.is_null() { Ok(()) } else { call.memory().write(at, &seconds) };
+    written.map(|()| seconds as usize).into()
+}
+
+/// Sleeps until `deadline`; on a signal writes what is left to `remaining_at`.
+fn sleep(call: &Call<'_>, deadline: Instant, remaining_at: UserAddr, is_absolute: bool) -> Outcome {
+    let thread = Arc::clone(call.thread);
+    Outcome::wait(async move {
+        let sleep = thread.process.machine.timers.sleep_until(deadline);
+        // An interrupted absolute sleep is simply made again; a relative one tells what is left.
+        let restart = if is_absolute { Restart::NoHandler } else { Restart::Never };
+        match thread.interruptible(sleep, None, restart).await {
+            Ok(()) => Ok(0),
+            Err(Failure::Interrupted(Restart::Never)) if thread.next_signal_is_silent() => {
+                // No handler will run: Linux sleeps on (restart_block).
+                Err(Failure::Interrupted(Restart::NoHandler))
+            }
+            Err(failure) => {
+                if !is_absolute && !remaining_at.is_null() {
+                    let left = Timespec::from(deadline.saturating_since(clock::now()));
+                    thread.process.memory.write(remaining_at, &left)?;
+                }
+                Err(failure)
+            }
+        }
+    })
+}
+
+fn nanosleep(call: &mut Call<'_>) -> Outcome {
+    match call.memory().read::<Timespec>(call.address(0)).and_then(Timespec::duration) {
+        Ok(duration) => sleep(call, clock::now() + duration, call.address(1), false),
+        Err(errno) => errno.into(),
+    }
+}
+
+fn clock_nanosleep(call: &mut Call<'_>) -> Outcome {
+    const TIMER_ABSTIME: i32 = 1;
+    let which = match decode_clock(call.int(0)) {
+        Ok(Clock::ThreadTime) | Err(_) => return Errno::EINVAL.into(),
+        Ok(Clock::ProcessTime) => return Errno::EOPNOTSUPP.into(),
+        Ok(which) => which,
+    };
+    let duration = match call.memory().read::<Timespec>(call.address(2)).and_then(Timespec::duration)
+    {
+        Ok(duration) => duration,
+        Err(errno) => return errno.into(),
+    };
+    let now = clock::now();
+    if call.int(1) & TIMER_ABSTIME == 0 {
+        return sleep(call, now + duration, call.address(3), false);
+    }
+    let deadline = match which {
+        Clock::Wall => now + duration.saturating_sub(read_clock(call, &Clock::Wall)),
+        _ => Instant::ZERO + duration,
+    };
+    if deadline <= now {
+        return Ok(0).into();
+    }
+    sleep(call, deadline, UserAddr::NULL, true)
+}
+
+/// Clock ticks a second, as `sysconf(_SC_CLK_TCK)` says.
+const TICKS_PER_SECOND: u64 = 100;
+
+fn ticks(duration: Duration) -> u64 {
+    duration.as_nanos() as u64 / (1_000_000_000 / TICKS_PER_SECOND)
+}
+
+fn times(call: &mut Call<'_>) -> Outcome {
+    let now = clock::now();
+    let at = call.address(0);
+    let user = ticks(process_time(call, now));
+    let written =
+        if at.is_null() { Ok(()) } else { call.memory().write(at, &[user, 0, 0, 0]) };
+    written.map(|()| ticks(now - Instant::ZERO) as usize).into()
+}
+
+fn getrusage(call: &mut Call<'_>) -> Outcome {
+    const RUSAGE_SELF: i32 = 0;
+    const RUSAGE_CHILDREN: i32 = -1;
+    const RUSAGE_THREAD: i32 = 1;
+    let used = match call.int(0) {
+        RUSAGE_SELF => read_clock(call, &Clock::ProcessTime),
+        RUSAGE_THREAD => read_clock(call, &Clock::ThreadTime),
+        RUSAGE_CHILDREN => Duration::ZERO,
+        _ => return Errno::EINVAL.into(),
+    };
+    // struct rusage: user time, system time, then 14 longs, the first the peak size in KiB.
+    let mut usage = [0_u64; 18];
+    usage[0] = used.as_secs();
+    usage[1] = u64::from(used.subsec_micros());
+    if call.int(0) != RUSAGE_CHILDREN {
+        usage[4] = call.memory().space().resident_pages() as u64 * 4;
+    }
+    call.memory().write(call.address(1), &usage).map(|()| 0).into()
+}
