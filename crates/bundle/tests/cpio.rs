@@ -1,5 +1,6 @@
 //! The archive is what standard tools read: listed and unpacked by cpio(1), where there is one.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
 use std::io::Write;
 use std::process::{Command, Stdio};
 
