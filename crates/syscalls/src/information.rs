@@ -239,9 +239,13 @@ fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
     const DEFAULT_TIMER_SLACK: usize = 50_000;
     match call.int(0) {
         PR_SET_NAME => {
-            let mut name = [0; 16];
-            let text = call.memory().read_c_string_lossy(call.address(1), 15)?;
-            for (slot, byte) in name.iter_mut().zip(text) {
+            // Longer names are cut: byte by byte, since what follows the name may be unmapped.
+            let mut name = [0_u8; 16];
+            for (slot, at) in name.iter_mut().take(15).zip(0..) {
+                let byte: u8 = call.memory().read(call.address(1).wrapping_add(at))?;
+                if byte == 0 {
+                    break;
+                }
                 *slot = byte;
             }
             *call.thread.name.lock() = name;

@@ -153,9 +153,8 @@ fn force(thread: &Arc<Thread>, info: SignalInfo) {
 /// The page fault that `mm` could not resolve becomes SIGSEGV or SIGBUS.
 pub(crate) fn raise_page_fault(thread: &Arc<Thread>, fault: &PageFault, error: FaultError) {
     let (signal, code) = match error {
-        FaultError::NotMapped => (SIGSEGV, code::SEGV_MAPERR),
-        FaultError::Protected => (SIGSEGV, code::SEGV_ACCERR),
-        FaultError::BeyondFile => (SIGBUS, code::BUS_ADRERR),
+        FaultError::Segv { code } => (SIGSEGV, code as i32),
+        FaultError::Bus => (SIGBUS, code::BUS_ADRERR),
         FaultError::OutOfMemory => {
             let pages = thread.process.memory.space().resident_pages();
             hal::console::write(

@@ -1,0 +1,2 @@
+//! The kernel upper half.
+#![no_std]
