@@ -1,0 +1,120 @@
+//! The entropy device (§5.4): one queue; the device fills what it is given.
+
+use super::handshake::Device;
+use super::queue::{Queue, Segment, Violation};
+use super::transport::{QueueIndex, Transport};
+use super::{Error, feature, report_broken};
+use alloc::boxed::Box;
+use base::Instant;
+use hal::dma::DmaBuffer;
+
+const REQUEST_QUEUE: QueueIndex = QueueIndex(0);
+/// Bytes asked for at once: a seed.
+const REQUEST_BYTES: usize = 64;
+/// How long to wait for the device: longer than a hypervisor takes to read its own generator.
+const PATIENCE_NANOSECONDS: u64 = 200_000_000;
+/// The same in looks at the ring, should the clock stand still.
+const PATIENCE_LOOKS: u32 = 50_000_000;
+
+/// A virtio entropy device.
+pub struct VirtioRng {
+    device: Device,
+    // `None` once the device broke the rules or lost our patience.
+    queue: Option<Queue<DmaBuffer>>,
+    spare: Option<DmaBuffer>,
+}
+
+impl VirtioRng {
+    /// Brings up the device behind `transport`.
+    ///
+    /// # Errors
+    /// The device does not follow, or there is no memory.
+    pub fn new(transport: Box<dyn Transport>) -> Result<Self, Error> {
+        let mut device = Device::negotiate(transport, 0)?;
+        let event_index = device.has(feature::EVENT_INDEX);
+        // The answer is polled for: no interrupt.
+        let queue = Queue::new(device.transport(), REQUEST_QUEUE, 1, event_index, None)?;
+        let spare = Some(DmaBuffer::new(REQUEST_BYTES)?);
+        device.start();
+        Ok(Self { device, queue: Some(queue), spare })
+    }
+
+    /// Fills `seed` with random bytes, waiting at most a fifth of a second for each 64 of them.
+    /// Returns how many came; fewer than asked means that the device gave up, or was given up.
+    pub fn fill(&mut self, seed: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while let Some(rest) = seed.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.request(rest) {
+                Some(count) if count > 0 => filled += count,
+                _ => break,
+            }
+        }
+        filled
+    }
+
+    fn request(&mut self, into: &mut [u8]) -> Option<usize> {
+        let queue = self.queue.as_mut()?;
+        let buffer = self.spare.take()?;
+        let wanted = into.len().min(REQUEST_BYTES);
+        let segment = Segment::writable(&buffer, 0..wanted)?;
+        if let Err(buffer) = queue.push(buffer, &[segment]) {
+            self.spare = Some(buffer);
+            return None;
+        }
+        queue.publish();
+        match wait(queue) {
+            Ok(Some((mut buffer, written))) => {
+                let (to, from) = (into.get_mut(..written)?, buffer.get_mut(..written)?);
+                to.copy_from_slice(from);
+                // The seed is a secret.
+                from.fill(0);
+                self.spare = Some(buffer);
+                Some(written)
+            }
+            Ok(None) => {
+                self.stop();
+                None
+            }
+            Err(violation) => {
+                report_broken("virtio-rng", violation);
+                self.stop();
+                None
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        let stopped = self.device.stop();
+        if let Some(queue) = self.queue.take()
+            && !stopped
+        {
+            // It may still write to the buffer.
+            queue.leak();
+        }
+    }
+}
+
+impl Drop for VirtioRng {
+    fn drop(&mut self) {
+        if self.queue.is_some() {
+            self.stop();
+        }
+    }
+}
+
+/// Polls for the answer. `None` when patience ends.
+fn wait(queue: &mut Queue<DmaBuffer>) -> Result<Option<(DmaBuffer, usize)>, Violation> {
+    let now = || hal::clock::now().nanoseconds();
+    let deadline = Instant::from_nanoseconds(now().saturating_add(PATIENCE_NANOSECONDS));
+    for _ in 0..PATIENCE_LOOKS {
+        if let Some(completion) = queue.pop()? {
+            let written = usize::try_from(completion.written).unwrap_or(0);
+            return Ok(queue.release(completion.head).map(|buffer| (buffer, written)));
+        }
+        if now() > deadline.nanoseconds() {
+            break;
+        }
+        core::hint::spin_loop();
+    }
+    Ok(None)
+}
