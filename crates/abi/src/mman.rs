@@ -6,62 +6,86 @@ use bitflags::bitflags;
 bitflags! {
     /// `PROT_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    #[expect(missing_docs, reason = "the manual's names")]
     pub struct Prot: u32 {
+        /// `PROT_READ`.
         const READ = 1;
+        /// `PROT_WRITE`.
         const WRITE = 2;
+        /// `PROT_EXEC`.
         const EXEC = 4;
         /// May be used for atomic operations; without meaning on x86.
         const SEM = 8;
+        /// `PROT_GROWSDOWN`.
         const GROWSDOWN = 0x0100_0000;
+        /// `PROT_GROWSUP`.
         const GROWSUP = 0x0200_0000;
     }
 
     /// `MAP_*` without the type ([`MAP_TYPE`]).
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    #[expect(missing_docs, reason = "the manual's names")]
     pub struct MapFlags: u32 {
+        /// `MAP_FIXED`.
         const FIXED = 0x10;
+        /// `MAP_ANONYMOUS`.
         const ANONYMOUS = 0x20;
+        /// `MAP_32BIT`.
         const MAP_32BIT = 0x40;
+        /// `MAP_GROWSDOWN`.
         const GROWSDOWN = 0x100;
+        /// `MAP_DENYWRITE`.
         const DENYWRITE = 0x800;
+        /// `MAP_EXECUTABLE`.
         const EXECUTABLE = 0x1000;
+        /// `MAP_LOCKED`.
         const LOCKED = 0x2000;
+        /// `MAP_NORESERVE`.
         const NORESERVE = 0x4000;
+        /// `MAP_POPULATE`.
         const POPULATE = 0x8000;
+        /// `MAP_NONBLOCK`.
         const NONBLOCK = 0x10000;
+        /// `MAP_STACK`.
         const STACK = 0x20000;
+        /// `MAP_HUGETLB`.
         const HUGETLB = 0x40000;
+        /// `MAP_SYNC`.
         const SYNC = 0x80000;
+        /// `MAP_FIXED_NOREPLACE`.
         const FIXED_NOREPLACE = 0x10_0000;
+        /// `MAP_UNINITIALIZED`.
         const UNINITIALIZED = 0x400_0000;
     }
 
     /// `MREMAP_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    #[expect(missing_docs, reason = "the manual's names")]
     pub struct MremapFlags: u32 {
+        /// `MREMAP_MAYMOVE`.
         const MAYMOVE = 1;
+        /// `MREMAP_FIXED`.
         const FIXED = 2;
+        /// `MREMAP_DONTUNMAP`.
         const DONTUNMAP = 4;
     }
 
     /// `MS_*` of msync(2).
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    #[expect(missing_docs, reason = "the manual's names")]
     pub struct MsyncFlags: u32 {
+        /// `MS_ASYNC`.
         const ASYNC = 1;
+        /// `MS_INVALIDATE`.
         const INVALIDATE = 2;
+        /// `MS_SYNC`.
         const SYNC = 4;
     }
 
     /// `MCL_*` of mlockall(2).
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    #[expect(missing_docs, reason = "the manual's names")]
     pub struct MlockallFlags: u32 {
+        /// `MCL_CURRENT`.
         const CURRENT = 1;
+        /// `MCL_FUTURE`.
         const FUTURE = 2;
+        /// `MCL_ONFAULT`.
         const ONFAULT = 4;
     }
 }
