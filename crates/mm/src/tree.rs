@@ -212,4 +212,22 @@ impl Tree {
         let start = ceiling.0.checked_sub(bytes)?;
         (start >= low.0).then_some(UserAddr(start))
     }
+
+    /// Checks what must always hold.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let mut bytes = 0;
+        let mut previous: Option<&Vma> = None;
+        for (start, vma) in &self.by_start {
+            assert_eq!(*start, vma.start());
+            assert!(!vma.range.is_empty());
+            if let Some(previous) = previous {
+                assert!(previous.end() <= vma.start(), "overlap at {start}");
+                assert!(!previous.joins(vma), "not merged at {start}");
+            }
+            bytes += vma.range.bytes();
+            previous = Some(vma);
+        }
+        assert_eq!(bytes, self.bytes);
+    }
 }
