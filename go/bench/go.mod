@@ -1,0 +1,3 @@
+module github.com/eggos/eggos/go/bench
+
+go 1.16

@@ -1,0 +1,69 @@
+// The server that is measured: plain net/http, standard library only, Go 1.16 and later.
+//
+// The first thing main does is print a line for the harness,
+//
+//	READY tsc=<time stamp counter> boot_ns=<CLOCK_BOOTTIME> cpu_ns=<CPU time of the process>
+//
+// then it serves
+//
+//	/hello    14 bytes
+//	/big      1 MiB, the letters a to z over and over
+//	/echo     the body of the request
+//	/slow     14 bytes in two halves, ?ms= apart (at most 10 s)
+//	/memory   what the program and its kernel say about memory; ?gc=1 gives back the program's
+//	          free memory first
+//
+// Arguments: [address], by default :8080.
+package main
+
+import (
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+var hello = []byte("Hello, world!\n")
+
+const bigSize = 1 << 20
+
+// longestPause bounds what a client may ask of /slow.
+const longestPause = 10 * time.Second
+
+func main() {
+	printReady()
+	big := make([]byte, bigSize)
+	for i := range big {
+		big[i] = byte('a' + i%26)
+	}
+	http.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) { w.Write(hello) })
+	http.HandleFunc("/big", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(big)))
+		w.Write(big)
+	})
+	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	http.HandleFunc("/slow", slow)
+	http.HandleFunc("/memory", memory)
+	address := ":8080"
+	if len(os.Args) > 1 {
+		address = os.Args[1]
+	}
+	log.Fatal(http.ListenAndServe(address, nil))
+}
+
+func slow(w http.ResponseWriter, r *http.Request) {
+	ms, err := strconv.Atoi(r.FormValue("ms"))
+	pause := time.Duration(ms) * time.Millisecond
+	if err != nil || pause < 0 || pause > longestPause {
+		http.Error(w, "ms wants a number of milliseconds up to 10000", http.StatusBadRequest)
+		return
+	}
+	half := len(hello) / 2
+	w.Header().Set("Content-Length", strconv.Itoa(len(hello)))
+	w.Write(hello[:half])
+	w.(http.Flusher).Flush()
+	time.Sleep(pause)
+	w.Write(hello[half:])
+}

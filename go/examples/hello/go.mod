@@ -1,0 +1,3 @@
+module github.com/eggos/eggos/go/examples/hello
+
+go 1.16

@@ -1,0 +1,3 @@
+module github.com/eggos/eggos/go/programs
+
+go 1.16

@@ -1,0 +1,15 @@
+//! Runs programs in machines made by `egg run`, or the same programs on the Linux of the host, and
+//! judges them by their exit status and by what real clients get from them; never by a log.
+//!
+//! - [`runner`]: command line, filters, parallel jobs, one line a test, the counts.
+//! - [`suite`]: the catalogue: which tests there are.
+//! - [`vm`]: one run of one program, in a machine or natively.
+//! - [`build`]: Go programs by any Go version, C and Rust programs.
+//! - [`http`]: a small client for the ports that a machine forwards.
+
+pub mod build;
+pub mod http;
+pub mod process;
+pub mod runner;
+pub mod suite;
+pub mod vm;
