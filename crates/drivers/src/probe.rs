@@ -149,3 +149,96 @@ fn mmio_transport(slot: MmioSlot) -> Result<Box<dyn Transport>, Error> {
 fn pci_transport(function: Function) -> Result<Box<dyn Transport>, Error> {
     Ok(Box::new(PciTransport::new(function)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Behaviour, Device as Model, EVENT_INDEX, PciFace, Shared, lock};
+    use base::PhysAddr;
+    use base::link::TransmitMeta;
+    use hal::pci::Address;
+    use std::string::ToString;
+
+    fn probe_logged(command_line: &str) -> (Devices, Vec<String>) {
+        let mut lines = Vec::new();
+        let devices = probe(command_line, &mut |line| lines.push(line.to_string()));
+        (devices, lines)
+    }
+
+    fn echo(net: &mut AttachedNet, device: &Shared) {
+        assert!(net.device.transmit(60, TransmitMeta::default(), &mut |to| to.fill(3)));
+        net.device.flush();
+        assert!(net.device.receive(&mut |frame, _| assert_eq!(frame, [3; 60])));
+        assert_eq!(lock(device).sent.len(), 1);
+    }
+
+    #[test]
+    fn finds_what_the_command_line_names() {
+        hal::sim::reset(1, 1 << 14);
+        let (net, rng) = (Model::net(EVENT_INDEX), Model::rng(Behaviour::Count));
+        let legacy = Model::net(0);
+        lock(&legacy).version = 1;
+        let empty = Model::net(0);
+        lock(&empty).kind = 0;
+        let strange = Model::net(0);
+        lock(&strange).kind = 40;
+        // All in one page, as on QEMU's microvm.
+        let page = crate::testing::Page::of(&[&net, &rng, &legacy, &empty, &strange]);
+        hal::sim::place(PhysAddr(0xfeb0_0000), page);
+        let line = "quiet virtio_mmio.device=512@0xfeb00000:5 virtio_mmio.device=512@0xfeb00200:6 \
+                    virtio_mmio.device=512@0xfeb00400:7 virtio_mmio.device=512@0xfeb00600:8 \
+                    virtio_mmio.device=512@0xfeb00800:9 virtio_mmio.device=512@0x100000:9 \
+                    virtio_mmio.device=junk";
+        let (mut devices, lines) = probe_logged(line);
+        assert_eq!((devices.nets.len(), devices.rngs.len()), (1, 1));
+        assert_eq!(lines.len(), 6, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("force-legacy=false")), "{lines:#?}");
+        assert!(devices.nets[0].irq.is_some());
+        echo(&mut devices.nets[0], &net);
+        let mut seed = [0; 32];
+        assert_eq!(devices.seed(&mut seed, &mut |_| {}), 32);
+        drop(devices);
+        assert_eq!((lock(&net).status, lock(&rng).status), (0, 0), "both are reset");
+    }
+
+    #[test]
+    fn finds_pci_functions_and_programs_their_messages() {
+        for (face, messages) in [
+            (PciFace::transitional(1), true),
+            (PciFace { device: 0x1041, ..PciFace::transitional(0) }, true),
+            (PciFace { messages: false, ..PciFace::transitional(1) }, false),
+        ] {
+            hal::sim::reset(1, 1 << 14);
+            let host = PciFace { vendor: 0x8086, device: 0x29c0, subsystem: 0, messages: false };
+            let nothing = Model::net(0);
+            let device = Model::net(EVENT_INDEX);
+            host.plug(Address { bus: 0, device: 0, function: 0 }, &nothing);
+            let [space, table] = face.plug(Address { bus: 0, device: 3, function: 0 }, &device);
+            let (mut devices, lines) = probe_logged("");
+            assert_eq!(devices.nets.len(), 1, "{lines:#?}");
+            assert!(lines[0].contains("virtio-net at pci 00:03.0"), "{lines:#?}");
+            assert_eq!(devices.nets[0].irq.is_some(), messages, "{lines:#?}");
+            assert_eq!(space.lock().unwrap()[4] & 6, 6, "memory and bus master");
+            if messages {
+                assert_eq!(space.lock().unwrap()[0x77] & 0xc0, 0x80, "on and not masked");
+                // The table is 0x800 into its BAR: address, data, unmasked.
+                assert_eq!(table.lock().unwrap()[0x800..0x804], 0xfee0_0000u32.to_le_bytes());
+            }
+            echo(&mut devices.nets[0], &device);
+        }
+    }
+
+    #[test]
+    fn a_legacy_pci_device_is_refused() {
+        hal::sim::reset(1, 1 << 14);
+        let device = Model::net(0);
+        let host = PciFace { vendor: 0x8086, device: 0x29c0, subsystem: 0, messages: false };
+        host.plug(Address { bus: 0, device: 0, function: 0 }, &device);
+        let at = Address { bus: 0, device: 1, function: 0 };
+        let [space, _] = PciFace::transitional(1).plug(at, &device);
+        space.lock().unwrap()[0x34] = 0x74;
+        let (devices, lines) = probe_logged("");
+        assert!(devices.nets.is_empty());
+        assert!(lines[0].contains("legacy"), "{lines:#?}");
+    }
+}

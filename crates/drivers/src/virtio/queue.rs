@@ -429,3 +429,6 @@ fn usable_size(limit: u32, wanted: u16) -> u16 {
 fn passes(event: u16, before: u16, after: u16) -> bool {
     after.wrapping_sub(event).wrapping_sub(1) < after.wrapping_sub(before)
 }
+
+#[cfg(test)]
+mod tests;

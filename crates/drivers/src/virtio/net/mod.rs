@@ -7,6 +7,8 @@
 
 mod header;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 use super::handshake::Device;

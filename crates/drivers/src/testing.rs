@@ -1,1 +1,0 @@
-//! Device models for the tests.
