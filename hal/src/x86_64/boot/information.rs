@@ -1,0 +1,174 @@
+//! What the loader says: PVH's `hvm_start_info` or Linux's `boot_params`. None of it is trusted:
+//! addresses must lie below 4 GiB (all that is mapped so early), counts are bounded, and the
+//! archive must lie in usable memory outside the kernel.
+
+use super::super::paging::{self, direct};
+use super::BOOT_MAP_END;
+use super::map::{self, Builder};
+use base::PAGE_SIZE;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+const PVH: u32 = 0;
+const PVH_MAGIC: u32 = 0x336e_c578;
+const COMMAND_LINE_BYTES: usize = 4096;
+const MAP_ENTRIES: u64 = 128;
+/// Type of usable memory in both kinds of map.
+const USABLE: u32 = 1;
+
+/// What was read.
+pub(super) struct Information {
+    pub(super) command_line: &'static str,
+    pub(super) rsdp: u64,
+    /// The archive, as physical addresses; empty when there is none.
+    archive: (u64, u64),
+}
+
+impl Information {
+    /// The archive's frames.
+    pub(super) fn archive_frames(&self) -> (u64, u64) {
+        (self.archive.0, self.archive.1.next_multiple_of(PAGE_SIZE))
+    }
+
+    /// The archive, in the final direct map.
+    pub(super) fn archive(&self) -> Option<&'static [u8]> {
+        let (start, end) = self.archive;
+        if start >= end {
+            return None;
+        }
+        // SAFETY: the frames are mapped, read-only, and given to nobody else.
+        Some(unsafe { core::slice::from_raw_parts(direct(start), (end - start) as usize) })
+    }
+}
+
+/// Reads a value at a physical address; `None` outside what is mapped.
+fn read_at<T: Plain>(address: u64) -> Option<T> {
+    let end = address.checked_add(size_of::<T>() as u64)?;
+    // SAFETY: mapped by the boot page tables; any bytes are a `T`.
+    (address != 0 && end <= BOOT_MAP_END).then(|| unsafe { direct::<T>(address).read_unaligned() })
+}
+
+/// # Safety
+/// Any bytes are a valid value.
+unsafe trait Plain: Copy {}
+// SAFETY: integers.
+unsafe impl Plain for u8 {}
+// SAFETY: integers.
+unsafe impl Plain for u32 {}
+// SAFETY: integers.
+unsafe impl Plain for u64 {}
+
+struct CommandLine(UnsafeCell<[u8; COMMAND_LINE_BYTES]>);
+// SAFETY: written once, before anybody reads it (`COPIED`).
+unsafe impl Sync for CommandLine {}
+static COMMAND_LINE: CommandLine = CommandLine(UnsafeCell::new([0; COMMAND_LINE_BYTES]));
+static COPIED: AtomicBool = AtomicBool::new(false);
+
+/// Copies the loader's string, whose memory is not kept.
+fn copy_command_line(address: u64) -> &'static str {
+    if COPIED.swap(true, Ordering::Relaxed) {
+        return "";
+    }
+    // SAFETY: nobody else has a reference: only the first call comes here.
+    let buffer = unsafe { &mut *COMMAND_LINE.0.get() };
+    let mut length = 0;
+    for (slot, at) in buffer.iter_mut().zip(address..) {
+        match read_at::<u8>(at) {
+            None | Some(0) => break,
+            Some(byte) => *slot = byte,
+        }
+        length += 1;
+    }
+    let bytes: &'static [u8] = buffer.get(..length).unwrap_or_default();
+    match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            str::from_utf8(valid).unwrap_or_default()
+        }
+    }
+}
+
+/// Reads everything and publishes the memory map.
+pub(super) fn read(loader: u32, address: u64) -> Information {
+    let raw = if loader == PVH { read_pvh(address) } else { read_linux(address) };
+    let Some((command_line, module, rsdp)) = raw else {
+        panic!("the loader's information is not valid");
+    };
+    let (start, end) = module;
+    let clash = [paging::kernel_image(), paging::boot_image()]
+        .iter()
+        .any(|range| start < range.1 && range.0 < end);
+    let valid = start < end
+        && start.is_multiple_of(PAGE_SIZE)
+        && map::is_memory(start, end.next_multiple_of(PAGE_SIZE))
+        && !clash;
+    Information { command_line, rsdp, archive: if valid { module } else { (0, 0) } }
+}
+
+type Raw = (&'static str, (u64, u64), u64);
+
+fn read_pvh(at: u64) -> Option<Raw> {
+    if read_at::<u32>(at)? != PVH_MAGIC {
+        return None;
+    }
+    let version: u32 = read_at(at + 4)?;
+    let modules: u32 = read_at(at + 12)?;
+    let module_list: u64 = read_at(at + 16)?;
+    let command_line: u64 = read_at(at + 24)?;
+    let rsdp: u64 = read_at(at + 32)?;
+    if version == 0 {
+        // No memory map.
+        return None;
+    }
+    let entries: u64 = read_at(at + 40)?;
+    let count = u64::from(read_at::<u32>(at + 48)?).min(MAP_ENTRIES);
+    read_map(entries, count, 24);
+    let module = if modules > 0 { module_at(module_list) } else { None };
+    Some((copy_command_line(command_line), module.unwrap_or((0, 0)), rsdp))
+}
+
+/// `hvm_modlist_entry`.
+fn module_at(at: u64) -> Option<(u64, u64)> {
+    let start: u64 = read_at(at)?;
+    let bytes: u64 = read_at(at.checked_add(8)?)?;
+    Some((start, start.checked_add(bytes)?))
+}
+
+/// Both kinds of map have address, size and type in this order, at different distances.
+fn read_map(entries: u64, count: u64, distance: u64) {
+    let mut builder = Builder::new();
+    let each = |at: u64| -> Option<(u64, u64, u32)> {
+        Some((read_at(at)?, read_at(at.checked_add(8)?)?, read_at(at.checked_add(16)?)?))
+    };
+    let all = || (0..count).filter_map(|n| each(entries.checked_add(n * distance)?));
+    for (start, bytes, kind) in all() {
+        if kind == USABLE {
+            builder.add(start, bytes);
+        }
+    }
+    // Where entries overlap, memory is what no other entry claims.
+    for (start, bytes, kind) in all() {
+        if kind != USABLE {
+            builder.remove(start, bytes);
+        }
+    }
+    builder.finish();
+}
+
+/// Offsets in `boot_params`: Documentation/arch/x86/zero-page.rst and boot.rst.
+fn read_linux(at: u64) -> Option<Raw> {
+    const HEADER_MAGIC: u32 = 0x5372_6448; // "HdrS"
+    if read_at::<u32>(at + 0x202)? != HEADER_MAGIC {
+        return None;
+    }
+    let wide = |low: u64, high: u64| -> Option<u64> {
+        Some(u64::from(read_at::<u32>(at + high)?) << 32 | u64::from(read_at::<u32>(at + low)?))
+    };
+    let count = u64::from(read_at::<u8>(at + 0x1e8)?).min(MAP_ENTRIES);
+    read_map(at + 0x2d0, count, 20);
+    let start = wide(0x218, 0xc0)?;
+    let end = start.checked_add(wide(0x21c, 0xc4)?)?;
+    let command_line = wide(0x228, 0xc8)?;
+    Some((copy_command_line(command_line), (start, end), read_at(at + 0x70)?))
+}

@@ -1,0 +1,171 @@
+//! How fast the time-stamp counter and the APIC timer run.
+//!
+//! In order: what the command line says (`tsc=<hertz>`), KVM's clock page, the hypervisor's and the
+//! processor's CPUID leaves; else it is measured, under QEMU's emulator against the APIC timer,
+//! which there counts nanoseconds exactly, elsewhere against the 8254 timer.
+
+use super::instructions::{Port, cpuid, read_tsc, write_msr};
+use super::{apic, features, memory};
+use base::sync::SpinLock;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed, compiler_fence};
+
+/// Ticks per second.
+#[derive(Clone, Copy)]
+pub(super) struct Rates {
+    pub(super) tsc: u64,
+    pub(super) timer: u64,
+}
+
+/// What both counters showed at one moment.
+#[derive(Clone, Copy)]
+struct Sample {
+    tsc: u64,
+    timer: u32,
+}
+
+/// Under QEMU's emulator and KVM the APIC timer counts nanoseconds.
+const EMULATED_TIMER: u64 = 1_000_000_000;
+const MEASURE_TICKS: u32 = 1_000_000;
+const WAIT_LIMIT: u32 = 20_000_000;
+
+static FIRST: SpinLock<Option<Sample>> = SpinLock::new(None);
+
+/// Takes the first sample early, so that the second need not wait long. The APIC is on.
+pub(super) fn begin() {
+    apic::arm_count(u32::MAX);
+    *FIRST.lock() = Some(sample());
+}
+
+/// The best of a few tries: the one whose two readings lie closest together.
+fn sample() -> Sample {
+    let mut best = Sample { tsc: 0, timer: 0 };
+    let mut shortest = u64::MAX;
+    for _ in 0..8 {
+        let before = read_tsc();
+        let timer = apic::count();
+        let span = read_tsc().wrapping_sub(before);
+        if span < shortest {
+            shortest = span;
+            best = Sample { tsc: before + span / 2, timer };
+        }
+    }
+    best
+}
+
+/// Finds the rates. After this the APIC timer is free.
+pub(super) fn rates(command_line: &str) -> Rates {
+    let rates = find(command_line);
+    apic::arm_count(0);
+    // Nothing real is slower than 1 MHz or faster than 1 THz: a wrong word must not stop the clock.
+    let sane = |rate: u64| rate.clamp(1_000_000, 1_000_000_000_000);
+    Rates { tsc: sane(rates.tsc), timer: sane(rates.timer) }
+}
+
+fn find(command_line: &str) -> Rates {
+    let hypervisor = features::hypervisor();
+    let emulator = hypervisor == *b"TCGTCGTCGTCG";
+    let kvm = hypervisor.starts_with(b"KVMKVMKVM");
+    let told = parameter(command_line, "tsc=")
+        .or_else(|| if kvm { kvm_rate() } else { None })
+        .or_else(cpuid_rate);
+    if let Some(tsc) =
+        told.filter(|_| emulator || kvm || features::has(features::Feature::TscDeadline))
+    {
+        return Rates { tsc, timer: EMULATED_TIMER };
+    }
+    let measured = if emulator { against_apic() } else { against_8254() };
+    let measured = measured.unwrap_or(Rates { tsc: 1_000_000_000, timer: EMULATED_TIMER });
+    Rates { tsc: told.unwrap_or(measured.tsc), ..measured }
+}
+
+/// The number after `name` among the words of the command line.
+pub(super) fn parameter(command_line: &str, name: &str) -> Option<u64> {
+    command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(name))?.parse().ok()
+}
+
+fn cpuid_rate() -> Option<u64> {
+    let [highest, ..] = cpuid(0, 0);
+    if features::hypervisor_leaves() >= 0x4000_0010 {
+        let kilohertz = cpuid(0x4000_0010, 0)[0];
+        if kilohertz != 0 {
+            return Some(u64::from(kilohertz) * 1000);
+        }
+    }
+    if highest >= 0x15 {
+        let [denominator, numerator, crystal, _] = cpuid(0x15, 0);
+        if denominator != 0 && numerator != 0 && crystal != 0 {
+            return Some(u64::from(crystal) * u64::from(numerator) / u64::from(denominator));
+        }
+    }
+    None
+}
+
+/// KVM's clock page (struct pvclock_vcpu_time_info), which the host fills in.
+#[repr(C, align(64))]
+struct ClockPage([AtomicU32; 8]);
+
+static CLOCK_PAGE: ClockPage = ClockPage([const { AtomicU32::new(0) }; 8]);
+
+fn kvm_rate() -> Option<u64> {
+    const FEATURES: u32 = 0x4000_0001;
+    const CLOCK_SOURCE_2: u32 = 1 << 3;
+    const MSR_KVM_SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;
+    if cpuid(FEATURES, 0)[0] & CLOCK_SOURCE_2 == 0 {
+        return None;
+    }
+    let page = memory::physical_of_image(&raw const CLOCK_PAGE as u64);
+    // SAFETY: the register exists; the host writes only to the page, which is made for it; it is
+    // told to stop right after.
+    unsafe {
+        write_msr(MSR_KVM_SYSTEM_TIME_NEW, page | 1);
+        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        write_msr(MSR_KVM_SYSTEM_TIME_NEW, 0);
+    }
+    let multiplier = CLOCK_PAGE.0[6].load(Relaxed);
+    let shift = CLOCK_PAGE.0[7].load(Relaxed) as i8;
+    if multiplier == 0 || !(-31..=31).contains(&shift) {
+        return None;
+    }
+    // nanoseconds = (ticks << shift) * multiplier >> 32
+    let rate = (1_000_000_000_u128 << 64) / u128::from(multiplier);
+    u64::try_from(rate >> (32 + i32::from(shift))).ok()
+}
+
+fn against_apic() -> Option<Rates> {
+    let first = (*FIRST.lock())?;
+    for _ in 0..WAIT_LIMIT {
+        if first.timer.wrapping_sub(apic::count()) >= MEASURE_TICKS {
+            let last = sample();
+            let nanoseconds = u64::from(first.timer.wrapping_sub(last.timer));
+            let ticks = last.tsc.wrapping_sub(first.tsc);
+            let tsc = u128::from(ticks) * 1_000_000_000 / u128::from(nanoseconds.max(1));
+            return Some(Rates { tsc: tsc as u64, timer: EMULATED_TIMER });
+        }
+        core::hint::spin_loop();
+    }
+    None
+}
+
+/// Measures both over 10 ms of the 8254's channel 2.
+fn against_8254() -> Option<Rates> {
+    const PERIODS: u16 = 11932;
+    // SAFETY: the timer and its gate drive nothing but the speaker.
+    let (gate, command, channel) = unsafe { (Port::at(0x61), Port::at(0x43), Port::at(0x42)) };
+    gate.write8(gate.read8() & !2 | 1);
+    command.write8(0b1011_0000);
+    let [low, high] = PERIODS.to_le_bytes();
+    channel.write8(low);
+    channel.write8(high);
+    let first = sample();
+    for _ in 0..WAIT_LIMIT {
+        if gate.read8() & 0x20 != 0 {
+            let last = sample();
+            let per_second = |ticks: u64| ticks * 1_193_182 / u64::from(PERIODS);
+            return Some(Rates {
+                tsc: per_second(last.tsc.wrapping_sub(first.tsc)),
+                timer: per_second(u64::from(first.timer.wrapping_sub(last.timer))),
+            });
+        }
+    }
+    None
+}

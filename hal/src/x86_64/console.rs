@@ -1,0 +1,129 @@
+//! The serial port (16550 at COM1), and the control channel to the host command (debug console).
+
+use super::instructions::Port;
+use super::irq::{self, Irq};
+use base::sync::SpinLock;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+// SAFETY (all ports): a serial port and the debug console only move bytes.
+const DATA: Port = unsafe { Port::at(0x3f8) };
+// SAFETY: as above.
+const INTERRUPT_ENABLE: Port = unsafe { Port::at(0x3f9) };
+// SAFETY: as above.
+const FIFO_CONTROL: Port = unsafe { Port::at(0x3fa) };
+// SAFETY: as above.
+const LINE_CONTROL: Port = unsafe { Port::at(0x3fb) };
+// SAFETY: as above.
+const MODEM_CONTROL: Port = unsafe { Port::at(0x3fc) };
+// SAFETY: as above.
+const LINE_STATUS: Port = unsafe { Port::at(0x3fd) };
+// SAFETY: as above.
+const SCRATCH: Port = unsafe { Port::at(0x3ff) };
+// SAFETY: as above.
+const CONTROL: Port = unsafe { Port::at(0xe9) };
+
+/// The serial port's interrupt line.
+const LINE: u32 = 4;
+const RECEIVED: u8 = 1;
+const TRANSMITTER_EMPTY: u8 = 0x20;
+/// What an empty transmitter takes at once.
+const FIFO_BYTES: usize = 16;
+/// A port that stays busy this long is given up: a stuck console must not stop the machine.
+const WAIT_LIMIT: u32 = 1_000_000;
+const NO_IRQ: u32 = u32::MAX;
+
+static SERIAL: AtomicBool = AtomicBool::new(false);
+static CONTROL_CHANNEL: AtomicBool = AtomicBool::new(false);
+static IRQ: AtomicU32 = AtomicU32::new(NO_IRQ);
+static LOCK: SpinLock<()> = SpinLock::new(());
+
+/// Finds the ports. Output works from here on.
+pub(super) fn init() {
+    SCRATCH.write8(0x5a);
+    if SCRATCH.read8() == 0x5a {
+        const DIVISOR_LATCH: u8 = 0x80;
+        const EIGHT_BITS: u8 = 3;
+        const FIFO_ON_CLEARED: u8 = 0x07;
+        // Data terminal ready, request to send, and OUT2, which connects the interrupt.
+        const MODEM_ON: u8 = 0x0b;
+        INTERRUPT_ENABLE.write8(0);
+        LINE_CONTROL.write8(DIVISOR_LATCH);
+        DATA.write8(1); // 115200 baud
+        INTERRUPT_ENABLE.write8(0);
+        LINE_CONTROL.write8(EIGHT_BITS);
+        FIFO_CONTROL.write8(FIFO_ON_CLEARED);
+        MODEM_CONTROL.write8(MODEM_ON);
+        SERIAL.store(true, Relaxed);
+    }
+    CONTROL_CHANNEL.store(CONTROL.read8() == 0xe9, Relaxed);
+}
+
+/// Asks for an interrupt when something is typed.
+pub(super) fn init_input() {
+    if !SERIAL.load(Relaxed) {
+        return;
+    }
+    if let Some(Irq(id)) = irq::allocate_line(LINE) {
+        IRQ.store(id, Relaxed);
+        INTERRUPT_ENABLE.write8(RECEIVED);
+    }
+}
+
+/// The source that fires when bytes can be read. It fires again only after [`read`] has returned
+/// less than it was asked for.
+#[must_use]
+pub fn irq() -> Option<Irq> {
+    let id = IRQ.load(Relaxed);
+    (id != NO_IRQ).then_some(Irq(id))
+}
+
+/// Writes bytes as they are.
+pub fn write(bytes: &[u8]) {
+    let _guard = LOCK.lock();
+    write_unlocked(bytes);
+}
+
+/// For the panic, when the lock may be held.
+pub(super) fn write_unlocked(bytes: &[u8]) {
+    if !SERIAL.load(Relaxed) {
+        return;
+    }
+    for burst in bytes.chunks(FIFO_BYTES) {
+        let ready = (0..WAIT_LIMIT).any(|_| LINE_STATUS.read8() & TRANSMITTER_EMPTY != 0);
+        if !ready {
+            return;
+        }
+        DATA.write_all(burst);
+    }
+}
+
+/// Takes typed bytes, up to `into.len()`; returns how many.
+pub fn read(into: &mut [u8]) -> usize {
+    if !SERIAL.load(Relaxed) {
+        return 0;
+    }
+    let _guard = LOCK.lock();
+    let mut count = 0;
+    for slot in into {
+        if LINE_STATUS.read8() & RECEIVED == 0 {
+            break;
+        }
+        *slot = DATA.read8();
+        count += 1;
+    }
+    count
+}
+
+/// Sends a line to the host command (`egg`), apart from the console.
+pub fn control(line: &str) {
+    let _guard = LOCK.lock();
+    control_unlocked(line);
+}
+
+/// For the panic, when the lock may be held.
+pub(super) fn control_unlocked(line: &str) {
+    if CONTROL_CHANNEL.load(Relaxed) {
+        CONTROL.write_all(line.as_bytes());
+        CONTROL.write8(b'\n');
+    }
+}

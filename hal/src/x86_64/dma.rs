@@ -1,0 +1,177 @@
+//! Memory that devices read and write.
+
+use super::memory;
+use super::paging::direct_mut;
+use super::pool::{self, Purpose};
+use crate::types::OutOfMemory;
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use base::{PAGE_SIZE, PhysAddr};
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+
+/// Physically contiguous, zeroed, owned memory in the direct map.
+struct Memory {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: owned memory.
+unsafe impl Send for Memory {}
+// SAFETY: shared access is atomic (`DmaRing`) or read-only (`DmaBuffer`).
+unsafe impl Sync for Memory {}
+
+/// Buffers below a page come from the heap, which keeps such blocks within one page and aligned.
+fn small_layout(bytes: usize) -> Option<Layout> {
+    let size = bytes.max(16).next_power_of_two();
+    (size < PAGE_SIZE as usize).then(|| Layout::from_size_align(size, size).ok()).flatten()
+}
+
+fn frames(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(PAGE_SIZE)
+}
+
+impl Memory {
+    fn pages(bytes: usize) -> Result<Self, OutOfMemory> {
+        let physical = pool::allocate_range(frames(bytes), 0, Purpose::Program)?;
+        let start = direct_mut::<u8>(physical);
+        // SAFETY: all of these frames were just handed out.
+        unsafe { core::ptr::write_bytes(start, 0, (frames(bytes) * PAGE_SIZE) as usize) };
+        Ok(Self { start: NonNull::new(start).ok_or(OutOfMemory)?, bytes })
+    }
+
+    fn new(bytes: usize) -> Result<Self, OutOfMemory> {
+        let Some(layout) = small_layout(bytes) else { return Self::pages(bytes) };
+        if !pool::has_room() {
+            return Err(OutOfMemory);
+        }
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc_zeroed(layout) };
+        Ok(Self { start: NonNull::new(start).ok_or(OutOfMemory)?, bytes })
+    }
+
+    fn physical(&self) -> PhysAddr {
+        PhysAddr(memory::physical(self.start.as_ptr()))
+    }
+
+    /// Frees memory from `new` (`small`) or `pages`.
+    fn free(&mut self, small: bool) {
+        match small_layout(self.bytes).filter(|_| small) {
+            // SAFETY: allocated with this layout.
+            Some(layout) => unsafe { dealloc(self.start.as_ptr(), layout) },
+            // SAFETY: allocated as this many frames.
+            None => unsafe { pool::release_range(self.physical().0, frames(self.bytes)) },
+        }
+    }
+}
+
+/// A physically contiguous buffer. While the driver holds it, it owns the bytes; a driver gives it
+/// to a device by moving it into the queue and takes it back when the device is done.
+pub struct DmaBuffer {
+    memory: Memory,
+}
+
+impl DmaBuffer {
+    /// A zeroed buffer of `bytes` bytes, page-aligned when a page or more, else aligned to its
+    /// size rounded up to a power of two. At most 4 MiB.
+    ///
+    /// # Errors
+    /// No contiguous memory.
+    pub fn new(bytes: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self { memory: Memory::new(bytes)? })
+    }
+
+    /// Where the device finds it.
+    #[must_use]
+    pub fn physical(&self) -> PhysAddr {
+        self.memory.physical()
+    }
+}
+
+impl Deref for DmaBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: owned, initialised memory of this length.
+        unsafe { core::slice::from_raw_parts(self.memory.start.as_ptr(), self.memory.bytes) }
+    }
+}
+
+impl DerefMut for DmaBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: owned, initialised memory of this length, borrowed with `self`.
+        unsafe { core::slice::from_raw_parts_mut(self.memory.start.as_ptr(), self.memory.bytes) }
+    }
+}
+
+impl Drop for DmaBuffer {
+    fn drop(&mut self) {
+        self.memory.free(true);
+    }
+}
+
+/// Memory that driver and device use at the same time (rings). All accesses are atomic, little
+/// endian and bounds-checked: a load beyond the end (or not aligned) is 0, a store there is dropped.
+pub struct DmaRing {
+    memory: Memory,
+}
+
+macro_rules! access {
+    ($read:ident, $write:ident, $int:ty, $atomic:ty) => {
+        /// Loads one value at a byte offset, aligned to its size.
+        #[must_use]
+        #[inline]
+        pub fn $read(&self, offset: usize) -> $int {
+            // SAFETY: inside the ring and aligned; all other accesses are atomic too.
+            self.at(offset, size_of::<$int>())
+                .map_or(0, |at| unsafe { &*at.cast::<$atomic>() }.load(Ordering::Acquire))
+        }
+
+        /// Stores one value at a byte offset, aligned to its size.
+        #[inline]
+        pub fn $write(&self, offset: usize, value: $int) {
+            if let Some(at) = self.at(offset, size_of::<$int>()) {
+                // SAFETY: as above.
+                unsafe { &*at.cast::<$atomic>() }.store(value, Ordering::Release);
+            }
+        }
+    };
+}
+
+impl DmaRing {
+    /// Zeroed, page-aligned.
+    ///
+    /// # Errors
+    /// No contiguous memory.
+    pub fn new(bytes: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self { memory: Memory::pages(bytes)? })
+    }
+
+    /// Where the device finds it.
+    #[must_use]
+    pub fn physical(&self) -> PhysAddr {
+        self.memory.physical()
+    }
+
+    #[inline]
+    fn at(&self, offset: usize, size: usize) -> Option<*mut u8> {
+        let end = offset.checked_add(size)?;
+        let inside = end <= self.memory.bytes && offset.is_multiple_of(size);
+        inside.then(|| self.memory.start.as_ptr().wrapping_add(offset))
+    }
+
+    access!(read_u16, write_u16, u16, AtomicU16);
+    access!(read_u32, write_u32, u32, AtomicU32);
+    access!(read_u64, write_u64, u64, AtomicU64);
+}
+
+impl Drop for DmaRing {
+    fn drop(&mut self) {
+        self.memory.free(false);
+    }
+}
+
+/// Orders everything before it against everything after it, for the device too.
+pub fn barrier() {
+    fence(Ordering::SeqCst);
+}

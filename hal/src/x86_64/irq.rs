@@ -1,0 +1,105 @@
+//! Device interrupts. A source is a bit of a 64-bit word; its interrupt only sets the bit.
+
+use super::instructions::Port;
+use super::{apic, clock, ioapic, percpu};
+use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Vector of source 0.
+const FIRST_VECTOR: u8 = 0x30;
+const SOURCES: u32 = 64;
+/// Where the old interrupt controllers would send their spurious interrupts.
+const LEGACY_VECTOR: u8 = 0x20;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// An interrupt source, 0 to 63.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Irq(pub u32);
+
+/// What a device writes, and where, to raise a message-signalled interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Physical address.
+    pub address: u64,
+    /// The word written.
+    pub data: u32,
+}
+
+/// Silences the old interrupt controllers (8259): remapped above the exceptions, all lines masked.
+pub(super) fn init() {
+    const COMMAND: [u16; 2] = [0x20, 0xa0];
+    const DATA: [u16; 2] = [0x21, 0xa1];
+    const INITIALISE: u8 = 0x11;
+    const CASCADE: [u8; 2] = [4, 2];
+    const MODE_8086: u8 = 1;
+    for at in 0..2 {
+        // SAFETY: the controllers only raise interrupts.
+        let (command, data) = unsafe { (Port::at(COMMAND[at]), Port::at(DATA[at])) };
+        command.write8(INITIALISE);
+        data.write8(LEGACY_VECTOR + 8 * at as u8);
+        data.write8(CASCADE[at]);
+        data.write8(MODE_8086);
+        data.write8(0xff);
+    }
+    ioapic::init();
+}
+
+fn allocate() -> Option<(Irq, u8)> {
+    let id =
+        NEXT.fetch_update(Relaxed, Relaxed, |next| (next < SOURCES).then_some(next + 1)).ok()?;
+    Some((Irq(id), FIRST_VECTOR + id as u8))
+}
+
+/// A message-signalled interrupt. `None` when all are taken.
+#[must_use]
+pub fn allocate_message() -> Option<(Irq, Message)> {
+    let apic_id = percpu::this().apic_id.get();
+    if apic_id > 0xff {
+        // Needs interrupt remapping.
+        return None;
+    }
+    let (irq, vector) = allocate()?;
+    let address = 0xfee0_0000 | u64::from(apic_id) << 12;
+    Some((irq, Message { address, data: u32::from(vector) }))
+}
+
+/// An interrupt line of the I/O APIC, edge-triggered. `None` when there is no such line.
+#[must_use]
+pub fn allocate_line(global_interrupt: u32) -> Option<Irq> {
+    let (irq, vector) = allocate()?;
+    let routed = ioapic::route(global_interrupt, vector, percpu::this().apic_id.get());
+    routed.then_some(irq)
+}
+
+/// The sources that fired since the last call, as bits, and forgets them.
+#[must_use]
+pub fn take_pending() -> u64 {
+    // Interrupts that came while the kernel worked are let in here, for one instruction.
+    // SAFETY: the handlers only set bits and acknowledge; they return to this place.
+    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
+    percpu::this().pending.replace(0)
+}
+
+/// True when [`take_pending`] would return something.
+#[must_use]
+pub fn any_pending() -> bool {
+    percpu::this().pending.get() != 0
+}
+
+/// Handles an interrupt: notes it and acknowledges.
+pub(super) fn handle(vector: u8) {
+    if vector == apic::SPURIOUS_VECTOR || (LEGACY_VECTOR..FIRST_VECTOR).contains(&vector) {
+        return;
+    }
+    let source = u32::from(vector.wrapping_sub(FIRST_VECTOR));
+    if source < SOURCES {
+        let pending = &percpu::this().pending;
+        pending.set(pending.get() | 1 << source);
+    } else if vector == apic::TIMER_VECTOR {
+        apic::acknowledge();
+        clock::fired();
+        return;
+    }
+    apic::acknowledge();
+}

@@ -1,0 +1,81 @@
+//! Device registers.
+
+use super::boot::map;
+use super::{apic, ioapic, paging};
+use base::PhysAddr;
+
+/// A window of device registers.
+#[derive(Clone)]
+pub struct MmioWindow {
+    start: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: every access is one volatile load or store; devices order them.
+unsafe impl Send for MmioWindow {}
+// SAFETY: as above.
+unsafe impl Sync for MmioWindow {}
+
+macro_rules! access {
+    ($read:ident, $write:ident, $int:ty) => {
+        /// Loads a register. 0 beyond the window, and at an offset that is not aligned.
+        #[must_use]
+        #[inline]
+        pub fn $read(&self, offset: usize) -> $int {
+            match self.at(offset, size_of::<$int>()) {
+                // SAFETY: inside the window, aligned.
+                Some(register) => unsafe { register.cast::<$int>().read_volatile() },
+                None => 0,
+            }
+        }
+
+        /// Stores a register. Nothing beyond the window, or at an offset that is not aligned.
+        #[inline]
+        pub fn $write(&self, offset: usize, value: $int) {
+            if let Some(register) = self.at(offset, size_of::<$int>()) {
+                // SAFETY: inside the window, aligned; the window holds no memory.
+                unsafe { register.cast::<$int>().write_volatile(value) };
+            }
+        }
+    };
+}
+
+impl MmioWindow {
+    /// Maps device registers. `None` when the range overlaps RAM, the kernel, or the interrupt
+    /// controllers.
+    #[must_use]
+    pub fn map(physical: PhysAddr, bytes: usize) -> Option<Self> {
+        let start = physical.0 & !(base::PAGE_SIZE - 1);
+        let end =
+            physical.0.checked_add(bytes as u64)?.checked_next_multiple_of(base::PAGE_SIZE)?;
+        if map::has_memory(start, end) || apic::owns(start, end) || ioapic::owns(start, end) {
+            return None;
+        }
+        Some(Self { start: paging::map_device(physical.0, bytes as u64)?, bytes })
+    }
+
+    /// A part of the window. `None` when it does not lie inside.
+    #[must_use]
+    pub fn part(&self, offset: usize, bytes: usize) -> Option<Self> {
+        let end = offset.checked_add(bytes)?;
+        (end <= self.bytes).then(|| Self { start: self.start.wrapping_add(offset), bytes })
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    fn at(&self, offset: usize, size: usize) -> Option<*mut u8> {
+        let end = offset.checked_add(size)?;
+        let register = self.start.wrapping_add(offset);
+        (end <= self.bytes && (register as usize).is_multiple_of(size)).then_some(register)
+    }
+
+    access!(read_u8, write_u8, u8);
+    access!(read_u16, write_u16, u16);
+    access!(read_u32, write_u32, u32);
+    access!(read_u64, write_u64, u64);
+}

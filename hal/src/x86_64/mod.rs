@@ -1,0 +1,43 @@
+//! Bare metal x86-64.
+//!
+//! How it starts: [`boot`] (assembly, then `boot::start`) fills in the memory pool, the kernel's
+//! page tables, descriptors and traps, interrupt controllers and clocks, and calls the kernel's
+//! `main`.
+//!
+//! Rules that the whole backend relies on:
+//! * interrupts are off whenever kernel code runs, except inside `cpu::idle` and for one
+//!   instruction in `irq::take_pending`;
+//! * kernel code never touches vector registers (soft-float target), so the program's stay in the
+//!   processor until another thread needs it;
+//! * what belongs to one processor is reached through GS ([`percpu`]).
+
+mod apic;
+pub mod boot;
+mod calibration;
+pub mod clock;
+pub mod console;
+pub mod cpu;
+mod descriptors;
+pub mod dma;
+pub mod entropy;
+mod features;
+mod heap;
+mod instructions;
+mod ioapic;
+pub mod irq;
+pub mod memory;
+pub mod mmio;
+mod paging;
+mod panic;
+pub mod pci;
+mod percpu;
+mod pool;
+pub mod power;
+mod slab;
+pub mod space;
+mod string;
+mod trap;
+pub mod user;
+pub mod usercopy;
+mod vector_state;
+mod wall;
