@@ -64,7 +64,8 @@ boot_pvh32:
     mov cr0, eax
     lgdt [boot_gdt_pointer]
     push 0x08
-    push offset boot_pvh64
+    mov eax, offset boot_pvh64
+    push eax
     retf
 
 // Links the upper tables. The same bytes mean the same in 32-bit and 64-bit mode for the addresses
@@ -126,9 +127,11 @@ boot_linux64:
     mov cr0, rax
     lgdt [boot_gdt_pointer]
     push 0x08
-    push offset 3f
+    mov eax, offset boot_own_segments
+    push rax
     retfq
-3:  mov edi, 1
+boot_own_segments:
+    mov edi, 1
 
 // edi: which loader, rsi: its information.
 boot_common:

@@ -27,7 +27,7 @@ struct BootStack(UnsafeCell<[u8; STACK_BYTES + PAGE_SIZE as usize]>);
 unsafe impl Sync for BootStack {}
 
 /// The first page is never mapped: running over the end is a double fault, not corruption.
-#[unsafe(link_section = ".stack")]
+#[unsafe(link_section = ".bss.stack")]
 static STACK: BootStack = BootStack(UnsafeCell::new([0; STACK_BYTES + PAGE_SIZE as usize]));
 
 global_asm!(
