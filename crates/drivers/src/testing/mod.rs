@@ -260,13 +260,7 @@ impl Model for MmioFace {
             0x004 => device.version.into(),
             0x008 => device.kind.into(),
             0x010 => device.features.checked_shr(device.device_page * 32).unwrap_or(0),
-            0x034 => {
-                if device.selected().is_some() {
-                    device.queue_limit.into()
-                } else {
-                    0
-                }
-            }
+            0x034 if device.selected().is_some() => device.queue_limit.into(),
             0x044 => device.selected().is_some_and(|queue| queue.ready).into(),
             0x060 => device.interrupt_status.into(),
             0x070 => device.status.into(),
