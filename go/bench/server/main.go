@@ -8,7 +8,7 @@
 //
 //	/hello    14 bytes
 //	/big      1 MiB, the letters a to z over and over
-//	/echo     the body of the request
+//	/echo     the body of the request, at most 1 MiB
 //	/slow     14 bytes in two halves, ?ms= apart (at most 10 s)
 //	/memory   what the program and its kernel say about memory; ?gc=1 gives back the program's
 //	          free memory first
@@ -43,7 +43,7 @@ func main() {
 		w.Header().Set("Content-Length", strconv.Itoa(len(big)))
 		w.Write(big)
 	})
-	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	http.HandleFunc("/echo", echo)
 	http.HandleFunc("/slow", slow)
 	http.HandleFunc("/memory", memory)
 	address := ":8080"
@@ -51,6 +51,16 @@ func main() {
 		address = os.Args[1]
 	}
 	log.Fatal(http.ListenAndServe(address, nil))
+}
+
+// echo reads the whole body first: net/http may drop the rest of a request once an answer begins.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bigSize))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Write(body)
 }
 
 func slow(w http.ResponseWriter, r *http.Request) {
