@@ -1,0 +1,114 @@
+//! Embeds the kernel: builds it for bare metal with a cargo of its own and hands the stripped ELF
+//! and its symbols to the crate.
+//!
+//! `EGG_KERNEL=FILE` at build time embeds that ELF instead; `EGG_KERNEL=none` embeds nothing, for
+//! checks that only look at the code (the command then needs `--kernel`).
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[path = "src/stripped.rs"]
+mod stripped;
+#[path = "src/symbols.rs"]
+#[expect(dead_code, reason = "the command looks names up, this script only collects them")]
+mod symbols;
+
+const TARGET: &str = "x86_64-unknown-none";
+const PROFILE: &str = "kernel";
+/// The one list of compiler flags for the kernel. `chacha20`, `sha2` and `aes` must not choose
+/// vector code at run time: it would corrupt the program's registers.
+const FLAGS: [&str; 8] = [
+    "-Crelocation-model=static",
+    "-Cforce-frame-pointers=yes",
+    "--cfg",
+    "chacha20_backend=\"soft\"",
+    "--cfg",
+    "sha2_backend=\"soft\"",
+    "--cfg",
+    "aes_force_soft",
+];
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    println!("cargo::rerun-if-env-changed=EGG_KERNEL");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/symbols.rs");
+    println!("cargo::rerun-if-changed=src/stripped.rs");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let elf = match env::var_os("EGG_KERNEL") {
+        Some(path) if path == "none" || path.is_empty() => Vec::new(),
+        Some(path) => {
+            println!("cargo::rerun-if-changed={}", path.display());
+            fs::read(path)?
+        }
+        None => build_kernel(&out)?,
+    };
+    let (kernel, names) = if elf.is_empty() {
+        (Vec::new(), String::new())
+    } else {
+        let rows = symbols::Symbols::from_elf(&elf)?.rows;
+        let lines = rows.iter().map(|(address, name)| format!("{address:x} {name}\n"));
+        (stripped::loadable_part(&elf)?, lines.collect())
+    };
+    fs::write(out.join("kernel.elf"), kernel)?;
+    fs::write(out.join("kernel.symbols"), names)?;
+    Ok(())
+}
+
+fn build_kernel(out: &Path) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../kernel/Cargo.toml");
+    if !target_is_installed()? {
+        println!("cargo::error=the Rust target is missing; run: rustup target add {TARGET}");
+        return Err("no Rust target for the kernel".into());
+    }
+    let target_directory = out.join("kernel-target");
+    let mut cargo = Command::new(env::var("CARGO")?);
+    cargo
+        .args(["build", "--package", "eggos-kernel", "--bin", "kernel", "--quiet"])
+        .args(["--target", TARGET, "--profile", PROFILE])
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(&target_directory);
+    // The outer build's settings are for the host.
+    for (name, _) in env::vars_os() {
+        let Some(name) = name.to_str() else { continue };
+        let of_cargo = name.starts_with("CARGO_")
+            && !matches!(name, "CARGO_HOME" | "CARGO_NET_OFFLINE" | "CARGO_BUILD_JOBS");
+        if of_cargo || matches!(name, "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER") {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+    let status = cargo.status()?;
+    if !status.success() {
+        return Err(format!("the kernel does not build ({status})").into());
+    }
+    let elf = target_directory.join(TARGET).join(PROFILE).join("kernel");
+    watch_sources(&elf.with_extension("d"))?;
+    Ok(fs::read(elf)?)
+}
+
+/// Asks rustc rather than rustup: distributions ship Rust without it.
+fn target_is_installed() -> Result<bool, Box<dyn Error + Send + Sync>> {
+    let output = Command::new(env::var("RUSTC")?)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()?;
+    Ok(output.status.success() && Path::new(String::from_utf8(output.stdout)?.trim()).exists())
+}
+
+/// Has cargo run this script again when a file changes that the kernel was made from.
+fn watch_sources(dependencies: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let text = fs::read_to_string(dependencies)?;
+    let sources = text.split_once(": ").map_or("", |(_, sources)| sources);
+    // Spaces within a path are written `\ `.
+    for path in sources.trim().replace("\\ ", "\0").split_whitespace() {
+        println!("cargo::rerun-if-changed={}", path.replace('\0', " "));
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    println!("cargo::rerun-if-changed={}", workspace.join("Cargo.lock").display());
+    println!("cargo::rerun-if-changed={}", workspace.join("Cargo.toml").display());
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use bundle::config::Size;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+use crate::forward::Forward;
+
+/// Runs ordinary Go programs on their own machine, with only the eggos kernel under them.
+#[derive(Parser, Debug)]
+#[command(name = "egg", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a Go package, an ELF file or an image as a machine; its console is this terminal
+    #[command(after_help = exit::HELP)]
+    Run(RunArgs),
+    /// Make an image: one file with the kernel, the program and its settings
+    Build(BuildArgs),
+    /// Say what an ELF file or image is, and whether it will run
+    Inspect(InspectArgs),
+    /// Becomes the command that follows, and dies with its parent.
+    #[command(hide = true, name = "__exec")]
+    Exec {
+        /// Process id of the parent.
+        parent: i32,
+        /// Program and arguments.
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// What goes into an image; the same for `run` and `build`.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct ContentArgs {
+    /// Go package, ELF file or (run) image; the package in this folder when left out
+    #[arg(value_name = "PACKAGE|ELF|IMAGE")]
+    pub(crate) target: Option<PathBuf>,
+    /// Arguments of the program
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+    /// Memory of the machine: 64M, 2G; a plain number counts MiB [default: 256M]
+    #[arg(short, long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<Size>,
+    /// Processors of the machine [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(crate) cpus: Option<u32>,
+    /// Set an environment variable; without =VALUE it is taken from here
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Put a file or folder of this host into the machine
+    #[arg(long, value_name = "HOST:GUEST")]
+    pub(crate) file: Vec<String>,
+    /// Kernel to boot instead of the one within egg
+    #[arg(long, value_name = "ELF", env = "EGG_KERNEL")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// For `go build`: build tags, separated by commas
+    #[arg(long, value_name = "TAGS", allow_hyphen_values = true, help_heading = "Go build flags")]
+    pub(crate) tags: Option<String>,
+    /// For `go build`: flags for the linker
+    #[arg(long, value_name = "FLAGS", allow_hyphen_values = true, help_heading = "Go build flags")]
+    pub(crate) ldflags: Option<String>,
+    /// For `go build`: flags for the compiler
+    #[arg(long, value_name = "FLAGS", allow_hyphen_values = true, help_heading = "Go build flags")]
+    pub(crate) gcflags: Option<String>,
+    /// For `go build`: remove this host's paths from the program
+    #[arg(long, help_heading = "Go build flags")]
+    pub(crate) trimpath: bool,
+}
+
+/// `egg run`.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) content: ContentArgs,
+    /// Forward a port of this host: 8080:80, 0.0.0.0:8080:80, 5353:53/udp; host port 0 chooses one
+    #[arg(short, long = "publish", value_name = "[ADDR:]HOST:GUEST[/udp]")]
+    pub(crate) publish: Vec<Forward>,
+    /// Kind of machine
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) machine: MachineKind,
+    /// What runs the machine's code; auto takes KVM where it works
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelWish,
+    /// Print every system call of the program
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Say what happens: egg's steps, the kernel's boot, QEMU's messages
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Print the QEMU command instead of running it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `egg build`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) content: ContentArgs,
+    /// Where to write the image [default: NAME.egg]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `egg inspect`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct InspectArgs {
+    /// The ELF file or image
+    #[arg(value_name = "ELF|IMAGE")]
+    pub(crate) file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// QEMU's machines that the kernel boots on.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum MachineKind {
+    /// The smallest and fastest to start: virtio over MMIO, no PCI
+    #[default]
+    Microvm,
+    /// A PC with PCI Express
+    Q35,
+    /// A PC of 1996
+    Pc,
+}
+
+/// `--accel`.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum AccelWish {
+    /// KVM where it really runs the kernel, else TCG
+    #[default]
+    Auto,
+    /// The processor itself, by Linux
+    Kvm,
+    /// QEMU's translator
+    Tcg,
+}
+
+fn parse_size(text: &str) -> Result<Size, String> {
+    match text.parse() {
+        Ok(Size { bytes: 0 }) | Err(()) => {
+            Err("a size is a number with an optional K, M or G: 64M, 2G".to_owned())
+        }
+        Ok(size) => Ok(size),
+    }
+}
+
+/// The flags that `go build` spells with one dash; people type them so here too.
+const GO_FLAGS: [&str; 4] = ["-tags", "-ldflags", "-gcflags", "-trimpath"];
+
+/// Gives the one-dash spelling of Go's flags the second dash, up to `--`.
+pub(crate) fn with_two_dashes(
+    arguments: impl Iterator<Item = OsString>,
+) -> impl Iterator<Item = OsString> {
+    let mut over = false;
+    arguments.map(move |argument| {
+        let Some(text) = argument.to_str() else { return argument };
+        over |= text == "--";
+        let name = text.split('=').next().unwrap_or(text);
+        if !over && GO_FLAGS.contains(&name) { format!("-{text}").into() } else { argument }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        let arguments = arguments.iter().map(OsString::from);
+        Cli::try_parse_from(with_two_dashes(std::iter::once("egg".into()).chain(arguments)))
+    }
+
+    fn run_args(arguments: &[&str]) -> RunArgs {
+        match parse(arguments).unwrap().command {
+            Command::Run(args) => args,
+            other => panic!("not run: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_of_run() {
+        let args = run_args(&[
+            "run",
+            "-p",
+            "8080:80",
+            "-p",
+            "0.0.0.0:53:53/udp",
+            "-m",
+            "64M",
+            "--cpus",
+            "4",
+            "-e",
+            "A=b",
+            "--machine",
+            "q35",
+            "--accel",
+            "tcg",
+            "--file",
+            "a:/b",
+            "-tags=x,y",
+            "-ldflags",
+            "-s -w",
+            "./cmd/shop",
+            "--",
+            "-v",
+            "--tags",
+        ]);
+        assert_eq!(args.publish.len(), 2);
+        assert_eq!(args.content.memory, Some(Size::from_mebibytes(64)));
+        assert_eq!(args.content.tags.as_deref(), Some("x,y"));
+        assert_eq!(args.content.ldflags.as_deref(), Some("-s -w"));
+        assert_eq!(args.content.args, ["-v", "--tags"]);
+        assert_eq!(args.content.target, Some("./cmd/shop".into()));
+        assert_eq!((args.machine, args.accel), (MachineKind::Q35, AccelWish::Tcg));
+    }
+
+    #[test]
+    fn arguments_need_no_target() {
+        let args = run_args(&["run", "--", "x"]);
+        assert_eq!((args.content.target, args.content.args), (None, vec!["x".to_owned()]));
+    }
+
+    #[test]
+    fn an_unknown_flag_suggests_the_nearest() {
+        let message = parse(&["run", "--verbos"]).unwrap_err().to_string();
+        assert!(message.contains("--verbose"), "{message}");
+    }
+
+    #[test]
+    fn bad_values_say_what_is_wanted() {
+        for (arguments, part) in [
+            (["run", "-m", "much"], "64M"),
+            (["run", "-m", "0"], "64M"),
+            (["run", "-p", "80"], "8080:80"),
+            (["run", "--cpus", "0"], "1..=255"),
+            (["run", "--machine", "vax"], "microvm"),
+        ] {
+            let message = parse(&arguments).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_arguments_never_panic(words in proptest::collection::vec("[-a-z0-9=:/.]{0,12}", 0..8)) {
+            let words: Vec<_> = std::iter::once("run").chain(words.iter().map(String::as_str)).collect();
+            let _ = parse(&words);
+        }
+    }
+}

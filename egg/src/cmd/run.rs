@@ -1,0 +1,119 @@
+//! `egg run`.
+
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::accel;
+use crate::cli::RunArgs;
+use crate::content::Content;
+use crate::control::{Event, signal_name};
+use crate::exit::{Code, Ended, Failure};
+use crate::launch::MemoryFile;
+use crate::plan::{DEFAULT_MEMORY, Plan};
+use crate::qemu::{self, Channel, Machine};
+use crate::symbols::Symbols;
+use crate::terminal::{self, Raw};
+use crate::vm::{self, Connection, Outcome};
+
+/// Prepares, boots, waits.
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
+    let plan = Plan::of_run(args, &super::host())?;
+    let content = Content::prepare(&plan)?;
+    let archive = content.tree.archive(&content.config, None)?;
+    let memory = content.config.memory.unwrap_or(DEFAULT_MEMORY);
+    content.check_memory(memory, &archive)?;
+    let mut forwards = args.publish.clone();
+    for forward in &mut forwards {
+        forward.claim()?;
+    }
+    let mut machine = Machine {
+        kind: args.machine,
+        accel: accel::choose(args.accel, &content.kernel, args.verbose)?,
+        memory,
+        cpus: content.config.cpus.unwrap_or(1),
+        kernel: "kernel".into(),
+        image: "image".into(),
+        console: Channel::Stdio,
+        control: Channel::Stdio,
+        forwards,
+    };
+    if args.dry_run {
+        return dry_run(machine, &content, &archive);
+    }
+    for forward in &machine.forwards {
+        eprintln!("egg: {forward}");
+    }
+    let kernel_file = MemoryFile::new("kernel", content.kernel.elf())?;
+    let image_file = MemoryFile::new("image", &archive)?;
+    drop(archive);
+    machine.kernel = kernel_file.path();
+    machine.image = image_file.path();
+    boot(machine, &content, args.verbose)
+}
+
+fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<Ended> {
+    if verbose {
+        eprintln!("egg: {}", qemu::shell_line(&machine.arguments()));
+    }
+    let started = Instant::now();
+    let mut symbols = None;
+    let mut on_event = |event: &Event| match event {
+        Event::Panic(text) => eprintln!("egg: kernel panic: {text}"),
+        Event::Frame(address) => {
+            let symbols: &Symbols = symbols.get_or_insert_with(|| content.kernel.symbols());
+            let name = symbols.name(*address).unwrap_or_else(|| "?".to_owned());
+            eprintln!("egg:   {address:#018x} {name}");
+        }
+        Event::Warn(text) => eprintln!("egg: warning: {text}"),
+        Event::Ready if verbose => eprintln!("egg: ready after {:?}", started.elapsed()),
+        Event::Net(address) if verbose => eprintln!("egg: network up: {address}"),
+        Event::Unknown(line) if verbose => eprintln!("egg: not understood: {line}"),
+        Event::Ready | Event::Net(_) | Event::Unknown(_) | Event::Exit(_) | Event::Signal(_) => {}
+    };
+    let raw = if content.config.tty { Some(Raw::enter()?) } else { None };
+    let connection = Connection {
+        input: terminal::stdin_is_ours_to_read(),
+        output: true,
+        limit: None,
+        on_event: &mut on_event,
+        verbose,
+    };
+    let outcome = vm::run(machine, connection)?;
+    drop(raw);
+    ended(outcome)
+}
+
+fn ended(outcome: Outcome) -> anyhow::Result<Ended> {
+    match outcome {
+        Outcome::Exited(code) => Ok(Ended(code)),
+        Outcome::Killed(number) => {
+            eprintln!("egg: the program was killed by {}", signal_name(number));
+            Ok(Ended::by_signal(number))
+        }
+        Outcome::Stopped(number) => Ok(Ended::by_signal(number)),
+        Outcome::KernelFailed(why) => Failure::err(Code::Kernel, format!("kernel failure: {why}")),
+        Outcome::QemuFailed(why) => Failure::err(Code::Usage, why),
+        Outcome::NoQemu => Failure::err(Code::Usage, NO_QEMU),
+        Outcome::TimedOut => Failure::err(Code::Kernel, "the machine did not end in time"),
+    }
+}
+
+const NO_QEMU: &str = "there is no qemu-system-x86_64; install it: apt-get install qemu-system-x86 (Debian, Ubuntu), dnf install qemu-system-x86-core (Fedora), pacman -S qemu-system-x86 (Arch)";
+
+/// Prints a command that really works: its files are put where they stay.
+fn dry_run(mut machine: Machine, content: &Content, archive: &[u8]) -> anyhow::Result<Ended> {
+    let directory = accel::cache_directory().unwrap_or_else(std::env::temp_dir).join("dry-run");
+    let write = |name: &str, contents: &[u8]| {
+        std::fs::create_dir_all(&directory)?;
+        let path = directory.join(name);
+        std::fs::write(&path, contents)?;
+        Ok::<_, std::io::Error>(path)
+    };
+    let context = || format!("cannot write to {}", directory.display());
+    machine.kernel = write("kernel", content.kernel.elf()).with_context(context)?;
+    machine.image = write("image", archive).with_context(context)?;
+    machine.control = Channel::File("/dev/stderr".into());
+    println!("{}", qemu::shell_line(&machine.arguments()));
+    Ok(Ended::SUCCESS)
+}

@@ -1,0 +1,143 @@
+//! From a plan to what is booted: builds or reads the program, makes settings and files of it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use bundle::config::{Config, Size};
+use bundle::{Archive, Metadata};
+
+use crate::elf::Report;
+use crate::exit::{Code, Failure};
+use crate::go;
+use crate::image::{Image, Tree};
+use crate::kernel::Kernel;
+use crate::plan::{Plan, Target};
+
+/// Everything that a machine boots from.
+pub(crate) struct Content {
+    pub(crate) kernel: Kernel,
+    pub(crate) config: Config,
+    pub(crate) tree: Tree,
+    /// Memory that the program's own data needs, in bytes.
+    private_memory: u64,
+}
+
+/// What the kernel needs for itself beyond its image, and a small program for its stacks and heap:
+/// less than this cannot work.
+const OVERHEAD: u64 = 6 << 20;
+
+impl Content {
+    /// Does what the plan says.
+    pub(crate) fn prepare(plan: &Plan) -> anyhow::Result<Self> {
+        let mut content = match &plan.target {
+            Target::Package(package) => {
+                let directory = tempfile::tempdir()?;
+                let program = directory.path().join("program");
+                go::build(package, &plan.go, &program)?;
+                let bytes = fs::read(&program)?;
+                Self::of_program(plan, package, bytes, None)?
+            }
+            Target::File(path) => Self::of_file(plan, path)?,
+        };
+        content.tree.add(&plan.files)?;
+        Ok(content)
+    }
+
+    fn of_file(plan: &Plan, path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display().to_string();
+        let bytes = read(path)?;
+        if Archive::recognises(&bytes) {
+            let image = Image::parse(&bytes).map_err(|error| error.context(shown.clone()))?;
+            return Self::of_image(plan, &shown, image);
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Self::of_program(plan, &shown, bytes, name)
+    }
+
+    fn of_program(
+        plan: &Plan,
+        shown: &str,
+        bytes: Vec<u8>,
+        name: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let report = runnable(shown, &bytes)?;
+        let name = name.or_else(|| package_name(&report)).unwrap_or_else(|| "program".to_owned());
+        let config = plan.settings_for_program(&name);
+        let mut tree = Tree::base(&config.hostname);
+        tree.file(config.program.as_bytes(), Metadata::root(0o755), bytes);
+        let kernel = Kernel::choose(plan.kernel.as_deref())?;
+        Ok(Self { kernel, config, tree, private_memory: report.private_memory })
+    }
+
+    fn of_image(plan: &Plan, shown: &str, image: Image) -> anyhow::Result<Self> {
+        let program = image.tree.contents(&image.config.program).ok_or_else(|| {
+            let program = &image.config.program;
+            Failure::of(Code::CannotRun, format!("{shown}: the image lacks its program {program}"))
+        })?;
+        let report = runnable(shown, program)?;
+        let kernel = match (&plan.kernel, image.kernel) {
+            (None, Some(elf)) => {
+                Kernel::from_bytes(elf).map_err(|error| error.context(shown.to_owned()))?
+            }
+            (path, _) => Kernel::choose(path.as_deref())?,
+        };
+        Ok(Self {
+            kernel,
+            config: plan.settings(image.config),
+            tree: image.tree,
+            private_memory: report.private_memory,
+        })
+    }
+
+    /// Says so when the machine would be too small: a lower bound, so what passes may still not
+    /// be enough.
+    pub(crate) fn check_memory(&self, memory: Size, archive: &[u8]) -> anyhow::Result<()> {
+        let needed = [self.kernel.memory(), archive.len() as u64, self.private_memory, OVERHEAD]
+            .into_iter()
+            .fold(0, u64::saturating_add);
+        if memory.bytes >= needed {
+            return Ok(());
+        }
+        let (needed, program) = (Size { bytes: needed }.mebibytes(), &self.config.program);
+        Failure::err(
+            Code::Usage,
+            format!(
+                "{memory} of memory are too little for {program}: it needs at least {needed}M; give more with -m {needed}M"
+            ),
+        )
+    }
+}
+
+/// Reads a file that the user named.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        let shown = path.display();
+        match error.kind() {
+            ErrorKind::NotFound => Failure::of(Code::NotFound, format!("there is no file {shown}")),
+            ErrorKind::IsADirectory => Failure::of(Code::CannotRun, format!("{shown} is a folder")),
+            _ => Failure::of(Code::CannotRun, format!("{shown}: {error}")),
+        }
+    })
+}
+
+/// The report on a program, if it will run.
+fn runnable(shown: &str, bytes: &[u8]) -> anyhow::Result<Report> {
+    let cannot = |why: String| Failure::of(Code::CannotRun, format!("{shown}: {why}"));
+    let report = Report::of(bytes).map_err(|error| cannot(error.to_string()))?;
+    match report.problems.first() {
+        None => Ok(report),
+        Some(problem) => Err(cannot(problem.clone())),
+    }
+}
+
+/// The last element of the import path, as `go install` names programs; a version suffix such as
+/// `/v2` does not count.
+fn package_name(report: &Report) -> Option<String> {
+    let path = &report.go.as_ref()?.path;
+    let is_version =
+        |part: &str| part.strip_prefix('v').is_some_and(|digits| digits.parse::<u32>().is_ok());
+    let name = path.rsplit('/').find(|part| !part.is_empty() && !is_version(part))?;
+    // `command-line-arguments` is what Go calls source files without a package path.
+    (name != "command-line-arguments").then(|| name.to_owned())
+}

@@ -1,0 +1,168 @@
+//! The control channel: lines that the kernel writes for `egg`, apart from the console.
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `ready` | the console takes input; the program is about to start |
+//! | `exit N` | the program ended with code N |
+//! | `signal N` | the program was killed by signal N (a number or a name) |
+//! | `panic TEXT` | the kernel panicked |
+//! | `frame ADDRESS` | a return address of the panic's trace, hexadecimal |
+//! | `net ADDRESS` | the network is up |
+//! | `warn TEXT` | something that the user should know |
+//!
+//! After `exit` or `signal` the kernel ends QEMU with status 33. One without the other is a failure.
+
+/// QEMU's exit status when the kernel ends the machine in order: it writes 0x10 to the
+/// `isa-debug-exit` device, which makes `(0x10 << 1) | 1` of it. No failure of QEMU gives that.
+pub(crate) const ORDERLY_STATUS: i32 = 33;
+
+/// A line of the channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Event {
+    Ready,
+    Exit(u8),
+    Signal(u8),
+    Panic(String),
+    Frame(u64),
+    Net(String),
+    Warn(String),
+    /// Not understood; from a newer kernel perhaps.
+    Unknown(String),
+}
+
+impl Event {
+    fn parse(line: &str) -> Self {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let rest = rest.trim();
+        let known = match word {
+            "ready" => Some(Self::Ready),
+            "exit" => rest.parse().ok().map(Self::Exit),
+            "signal" => signal_number(rest).map(Self::Signal),
+            "panic" => Some(Self::Panic(rest.to_owned())),
+            "frame" => {
+                let digits = rest.strip_prefix("0x").unwrap_or(rest);
+                u64::from_str_radix(digits, 16).ok().map(Self::Frame)
+            }
+            "net" => Some(Self::Net(rest.to_owned())),
+            "warn" => Some(Self::Warn(rest.to_owned())),
+            _ => None,
+        };
+        known.unwrap_or_else(|| Self::Unknown(line.to_owned()))
+    }
+}
+
+/// Linux's numbers on x86-64 (signal(7)).
+const SIGNALS: [(&str, u8); 23] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("IO", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+
+fn signal_number(text: &str) -> Option<u8> {
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let named = SIGNALS.iter().find(|row| row.0 == name).map(|row| row.1);
+    named.or_else(|| text.parse().ok()).filter(|number| (1..=64).contains(number))
+}
+
+/// The signal's name, as far as it has one.
+pub(crate) fn signal_name(number: u8) -> String {
+    let known = SIGNALS.iter().find(|row| row.1 == number);
+    known.map_or_else(|| format!("signal {number}"), |row| format!("SIG{}", row.0))
+}
+
+/// The longest line we take; the rest of a longer one is dropped.
+const LONGEST_LINE: usize = 4096;
+
+/// Makes lines of what arrives in pieces.
+#[derive(Default, Debug)]
+pub(crate) struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes bytes, gives the events that they complete.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for &byte in bytes {
+            if byte != b'\n' {
+                if self.partial.len() < LONGEST_LINE {
+                    self.partial.push(byte);
+                }
+                continue;
+            }
+            let line = String::from_utf8_lossy(&self.partial);
+            let line = line.trim_end();
+            if !line.is_empty() {
+                events.push(Event::parse(line));
+            }
+            self.partial.clear();
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lines_arrive_in_pieces() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"rea"), []);
+        assert_eq!(lines.push(b"dy\r\nexit 25"), [Event::Ready]);
+        assert_eq!(
+            lines.push(b"5\n\nexit 256\n"),
+            [Event::Exit(255), Event::Unknown("exit 256".into())]
+        );
+    }
+
+    #[test]
+    fn every_line() {
+        let mut lines = Lines::default();
+        let events = lines.push(
+            b"signal SIGSEGV\nsignal 9\nsignal X\npanic a b\nframe 0xffffffff80201234\nframe 1f\nnet 10.0.2.15\nwarn w\n",
+        );
+        assert_eq!(
+            events,
+            [
+                Event::Signal(11),
+                Event::Signal(9),
+                Event::Unknown("signal X".into()),
+                Event::Panic("a b".into()),
+                Event::Frame(0xffff_ffff_8020_1234),
+                Event::Frame(31),
+                Event::Net("10.0.2.15".into()),
+                Event::Warn("w".into()),
+            ]
+        );
+        assert_eq!((signal_name(11), signal_name(40)), ("SIGSEGV".into(), "signal 40".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Lines::default().push(&bytes);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Drives the Go toolchain: the user's own, as their PATH, GOTOOLCHAIN and GOFLAGS choose it.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+
+use crate::exit::{Code, Failure};
+use crate::plan::GoFlags;
+
+const NO_GO: &str = "there is no `go` in PATH; install Go (https://go.dev/dl/ or `apt-get install golang-go`), or give egg a program that is already built";
+
+/// Builds `package` for eggos into `output`. Go's own messages go to standard error.
+pub(crate) fn build(package: &str, flags: &GoFlags, output: &Path) -> anyhow::Result<()> {
+    let status = Command::new("go")
+        .arg("build")
+        .arg("-o")
+        .arg(output)
+        .args(&flags.0)
+        .arg(package)
+        .env("CGO_ENABLED", "0")
+        .env("GOOS", "linux")
+        .env("GOARCH", "amd64")
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Failure::err(Code::Usage, format!("go build {package} failed")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Failure::err(Code::Usage, NO_GO),
+        Err(error) => Failure::err(Code::Usage, format!("cannot start go: {error}")),
+    }
+}

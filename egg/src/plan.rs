@@ -1,0 +1,286 @@
+//! From arguments to a plan: what is to be run and with which settings. Pure; what must be known
+//! of the host comes in as [`Host`].
+
+use std::path::{Path, PathBuf};
+
+use bundle::config::{Config, Size};
+
+use crate::cli::{ContentArgs, RunArgs};
+use crate::exit::{Code, Failure};
+
+/// What the plan needs to know of the host.
+pub(crate) struct Host<'a> {
+    /// A variable of `egg`'s environment.
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// What lies at a path.
+    pub(crate) at: &'a dyn Fn(&Path) -> PathKind,
+    /// Standard input and output are a terminal that `egg` may use.
+    pub(crate) terminal: bool,
+}
+
+/// What lies at a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PathKind {
+    File,
+    Directory,
+    Nothing,
+}
+
+/// What is to become a machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Target {
+    /// For `go build`: a package, or a file of Go source.
+    Package(String),
+    /// An ELF file or an image.
+    File(PathBuf),
+}
+
+/// A file or folder of the host that goes into the image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct FileMapping {
+    /// Path on the host.
+    pub(crate) host: PathBuf,
+    /// Absolute path in the machine.
+    pub(crate) guest: String,
+}
+
+/// Flags that `go build` gets.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct GoFlags(pub(crate) Vec<String>);
+
+/// What goes into the image, and how it differs from what the program's own image says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    pub(crate) target: Target,
+    pub(crate) go: GoFlags,
+    pub(crate) files: Vec<FileMapping>,
+    pub(crate) kernel: Option<PathBuf>,
+    args: Vec<String>,
+    env: Vec<String>,
+    memory: Option<Size>,
+    cpus: Option<u32>,
+    trace: bool,
+    verbose: bool,
+    terminal: Option<String>,
+}
+
+/// Memory of a machine when nobody says.
+pub(crate) const DEFAULT_MEMORY: Size = Size::from_mebibytes(256);
+
+impl Plan {
+    /// The plan of `egg run`.
+    pub(crate) fn of_run(args: &RunArgs, host: &Host<'_>) -> anyhow::Result<Self> {
+        let mut plan = Self::of_content(&args.content, host)?;
+        plan.trace = args.trace;
+        plan.verbose = args.verbose;
+        if host.terminal {
+            plan.terminal = Some((host.variable)("TERM").unwrap_or_else(|| "dumb".to_owned()));
+        }
+        Ok(plan)
+    }
+
+    /// The plan of `egg build`.
+    pub(crate) fn of_content(args: &ContentArgs, host: &Host<'_>) -> anyhow::Result<Self> {
+        Ok(Self {
+            target: target(args.target.as_deref(), host)?,
+            go: go_flags(args),
+            files: args.file.iter().map(|text| file_mapping(text)).collect::<Result<_, _>>()?,
+            kernel: args.kernel.clone().filter(|path| !path.as_os_str().is_empty()),
+            args: args.args.clone(),
+            env: environment(&args.env, host)?,
+            memory: args.memory,
+            cpus: args.cpus,
+            trace: false,
+            verbose: false,
+            terminal: None,
+        })
+    }
+
+    /// Settings for a program that comes without any, to be called `/bin/NAME`.
+    pub(crate) fn settings_for_program(&self, name: &str) -> Config {
+        let program = format!("/bin/{name}");
+        let base = Config {
+            args: vec![program.clone()],
+            program,
+            env: vec!["PATH=/bin".to_owned(), "HOME=/root".to_owned()],
+            ..Config::default()
+        };
+        self.settings(base)
+    }
+
+    /// Settings of an image, with what the command line says on top.
+    pub(crate) fn settings(&self, base: Config) -> Config {
+        let mut config = base;
+        if !self.args.is_empty() {
+            config.args.truncate(1);
+            config.args.extend(self.args.iter().cloned());
+        }
+        if let Some(terminal) = &self.terminal {
+            set_variable(&mut config.env, &format!("TERM={terminal}"));
+        }
+        for variable in &self.env {
+            set_variable(&mut config.env, variable);
+        }
+        config.memory = self.memory.or(config.memory);
+        config.cpus = self.cpus.or(config.cpus);
+        config.trace |= self.trace;
+        config.verbose |= self.verbose;
+        config.tty = self.terminal.is_some();
+        config
+    }
+}
+
+fn target(target: Option<&Path>, host: &Host<'_>) -> anyhow::Result<Target> {
+    let Some(path) = target else { return Ok(Target::Package(".".to_owned())) };
+    let Some(text) = path.to_str() else { return Ok(Target::File(path.to_owned())) };
+    let local = text.starts_with(['/', '.']);
+    match (host.at)(path) {
+        _ if text.ends_with(".go") => Ok(Target::Package(text.to_owned())),
+        PathKind::File => Ok(Target::File(path.to_owned())),
+        PathKind::Directory if local => Ok(Target::Package(text.to_owned())),
+        // Without `./`, Go would look for a package of its standard library.
+        PathKind::Directory => Ok(Target::Package(format!("./{text}"))),
+        PathKind::Nothing if !local && text.contains(['/', '.']) => {
+            Ok(Target::Package(text.to_owned()))
+        }
+        PathKind::Nothing if local && text.ends_with("...") => Ok(Target::Package(text.to_owned())),
+        PathKind::Nothing => {
+            Failure::err(Code::NotFound, format!("there is no file or Go package `{text}`"))
+        }
+    }
+}
+
+fn go_flags(args: &ContentArgs) -> GoFlags {
+    let valued = [("-tags", &args.tags), ("-ldflags", &args.ldflags), ("-gcflags", &args.gcflags)];
+    let given = valued.into_iter().filter_map(|(name, value)| {
+        let value = value.as_ref()?;
+        Some(format!("{name}={value}"))
+    });
+    GoFlags(given.chain(args.trimpath.then(|| "-trimpath".to_owned())).collect())
+}
+
+fn file_mapping(text: &str) -> anyhow::Result<FileMapping> {
+    let split = text.rsplit_once(':').filter(|(host, guest)| {
+        !host.is_empty() && guest.starts_with('/') && !guest.split('/').any(|part| part == "..")
+    });
+    let Some((host, guest)) = split else {
+        let message = format!(
+            "--file {text}: want HOST:GUEST with an absolute path in the machine, such as ./static:/srv"
+        );
+        return Failure::err(Code::Usage, message);
+    };
+    let host = PathBuf::from(host);
+    let guest = match (guest.ends_with('/'), host.file_name()) {
+        // Like cp: a path that ends with a slash is a folder to put it into.
+        (true, Some(name)) => format!("{guest}{}", name.to_string_lossy()),
+        _ => guest.trim_end_matches('/').to_owned(),
+    };
+    Ok(FileMapping { host, guest })
+}
+
+/// `NAME=value` as it is, `NAME` from the host's environment; left out where that has none.
+fn environment(wishes: &[String], host: &Host<'_>) -> anyhow::Result<Vec<String>> {
+    let mut environment = Vec::new();
+    for wish in wishes {
+        match wish.split_once('=') {
+            Some(("", _)) => {
+                return Failure::err(Code::Usage, format!("--env {wish}: a name is missing"));
+            }
+            Some(_) => environment.push(wish.clone()),
+            None => {
+                environment.extend((host.variable)(wish).map(|value| format!("{wish}={value}")))
+            }
+        }
+    }
+    Ok(environment)
+}
+
+fn set_variable(environment: &mut Vec<String>, variable: &str) {
+    let name = |text: &str| text.split('=').next().unwrap_or_default().to_owned();
+    environment.retain(|present| name(present) != name(variable));
+    environment.push(variable.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: Host<'static> = Host {
+        variable: &|name| (name == "LANG").then(|| "C".to_owned()),
+        at: &|path| match path.to_str() {
+            Some("./cmd/shop" | "cmd/shop" | ".") => PathKind::Directory,
+            Some("shop") => PathKind::File,
+            _ => PathKind::Nothing,
+        },
+        terminal: false,
+    };
+
+    fn target_of(text: &str) -> Target {
+        target(Some(Path::new(text)), &NOBODY).unwrap()
+    }
+
+    #[test]
+    fn targets() {
+        assert_eq!(target(None, &NOBODY).unwrap(), Target::Package(".".into()));
+        assert_eq!(target_of("shop"), Target::File("shop".into()));
+        assert_eq!(target_of("cmd/shop"), Target::Package("./cmd/shop".into()));
+        assert_eq!(target_of("./cmd/shop"), Target::Package("./cmd/shop".into()));
+        assert_eq!(target_of("example.com/x"), Target::Package("example.com/x".into()));
+        assert_eq!(target_of("main.go"), Target::Package("main.go".into()));
+        for missing in ["./nothing", "/nothing", "nothing"] {
+            let error = target(Some(Path::new(missing)), &NOBODY).unwrap_err();
+            assert_eq!(error.downcast_ref::<Failure>().unwrap().code, Code::NotFound, "{missing}");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_program() {
+        let content = ContentArgs {
+            args: vec!["-v".into()],
+            env: vec!["LANG".into(), "NONE".into(), "HOME=/x".into()],
+            ..ContentArgs::default()
+        };
+        let args = RunArgs { content, trace: true, ..RunArgs::default() };
+        let plan = Plan::of_run(&args, &Host { terminal: true, ..NOBODY }).unwrap();
+        let config = plan.settings_for_program("shop");
+        assert_eq!(config.args, ["/bin/shop", "-v"]);
+        assert_eq!(config.env, ["PATH=/bin", "TERM=dumb", "LANG=C", "HOME=/x"]);
+        assert!(config.trace && config.tty && !config.verbose);
+        assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_image_keeps_what_the_command_line_leaves_open() {
+        let base = Config {
+            program: "/bin/a".into(),
+            args: vec!["/bin/a".into(), "x".into()],
+            memory: Some(Size::from_mebibytes(64)),
+            tty: true,
+            ..Config::default()
+        };
+        let plan = Plan::of_run(&RunArgs::default(), &NOBODY).unwrap();
+        assert_eq!(plan.settings(base.clone()), Config { tty: false, ..base });
+    }
+
+    #[test]
+    fn files() {
+        let mapping = |text| file_mapping(text).map(|mapping| mapping.guest);
+        assert_eq!(mapping("a/b.txt:/srv/c").unwrap(), "/srv/c");
+        assert_eq!(mapping("a/b.txt:/srv/").unwrap(), "/srv/b.txt");
+        assert_eq!(mapping("a:b:/c").unwrap(), "/c");
+        for bad in ["a", "a:", "a:b", ":/b", "a:/../b"] {
+            assert!(mapping(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flags_for_go() {
+        let content = ContentArgs {
+            tags: Some("a,b".into()),
+            ldflags: Some("-s -w".into()),
+            trimpath: true,
+            ..ContentArgs::default()
+        };
+        assert_eq!(go_flags(&content).0, ["-tags=a,b", "-ldflags=-s -w", "-trimpath"]);
+    }
+}

@@ -1,0 +1,201 @@
+//! A machine as a value, and the QEMU command that makes it.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use bundle::config::Size;
+
+use crate::cli::MachineKind;
+use crate::forward::Forward;
+
+/// The command.
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+
+/// What runs the machine's code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Accel {
+    /// The processor itself.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+/// Where a character device of the machine leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Channel {
+    /// QEMU's standard input and output.
+    Stdio,
+    /// A connected socket that QEMU inherits, by its number.
+    Socket(i32),
+    /// A file that is written.
+    File(PathBuf),
+}
+
+/// A machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Machine {
+    pub(crate) kind: MachineKind,
+    pub(crate) accel: Accel,
+    pub(crate) memory: Size,
+    pub(crate) cpus: u32,
+    pub(crate) kernel: PathBuf,
+    pub(crate) image: PathBuf,
+    /// The serial port.
+    pub(crate) console: Channel,
+    /// The port that the kernel writes its lines for `egg` to.
+    pub(crate) control: Channel,
+    pub(crate) forwards: Vec<Forward>,
+}
+
+impl Machine {
+    /// The arguments after the name of the command.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut list = Arguments::default();
+        list.flags("-nodefaults -no-user-config -display none -no-reboot");
+        // The board. What costs time at start and serves no one is left out.
+        list.option(
+            "-M",
+            match self.kind {
+                MachineKind::Microvm => "microvm,x-option-roms=off,rtc=on",
+                MachineKind::Q35 => "q35,vmport=off,smbus=off,sata=off,usb=off",
+                MachineKind::Pc => "pc,vmport=off,usb=off",
+            },
+        );
+        match self.accel {
+            // The frequency of the time-stamp counter is only shown to machines that stay.
+            Accel::Kvm => list.flags("-accel kvm -cpu host,migratable=no,+invtsc"),
+            // Without ERMS the program copies by vector moves: `rep movsb` is translated byte by
+            // byte.
+            Accel::Tcg => list.flags("-accel tcg,thread=multi -cpu max,-erms,-fsrm"),
+        }
+        list.option("-m", format!("{}M", self.memory.mebibytes()));
+        list.option("-smp", self.cpus.to_string());
+        list.option("-kernel", self.kernel.clone());
+        list.option("-initrd", self.image.clone());
+
+        list.option("-chardev", channel(&self.console, "console"));
+        list.option("-serial", "chardev:console");
+        list.option("-chardev", channel(&self.control, "control"));
+        list.option("-device", "isa-debugcon,iobase=0xe9,chardev=control");
+        list.option("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
+
+        let rules = self.forwards.iter().fold(String::new(), |mut rules, forward| {
+            // Writing to a string cannot fail.
+            let _ = write!(rules, ",hostfwd={}", forward.rule());
+            rules
+        });
+        list.option("-netdev", format!("user,id=net{rules}"));
+        if self.kind == MachineKind::Microvm {
+            list.option("-global", "virtio-mmio.force-legacy=false");
+            list.option("-device", "virtio-net-device,netdev=net");
+            list.option("-device", "virtio-rng-device");
+        } else {
+            list.option("-device", "virtio-net-pci,netdev=net,romfile=,disable-legacy=on");
+            list.option("-device", "virtio-rng-pci,disable-legacy=on");
+        }
+        list.0
+    }
+}
+
+fn channel(channel: &Channel, id: &str) -> OsString {
+    match channel {
+        Channel::Stdio => format!("stdio,id={id},signal=off").into(),
+        Channel::Socket(number) => format!("socket,id={id},fd={number}").into(),
+        Channel::File(path) => {
+            let mut option = OsString::from(format!("file,id={id},path="));
+            // In an option list a comma is written twice.
+            option.push(path.to_string_lossy().replace(',', ",,"));
+            option
+        }
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flags(&mut self, flags: &str) {
+        self.0.extend(flags.split(' ').map(OsString::from));
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.extend([name.into(), value.into()]);
+    }
+}
+
+/// The command as a line for a shell.
+pub(crate) fn shell_line(arguments: &[OsString]) -> String {
+    let mut line = String::from(PROGRAM);
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+.,:/@".contains(c);
+        if !text.is_empty() && text.chars().all(plain) {
+            let _ = write!(line, " {text}");
+        } else {
+            let _ = write!(line, " '{}'", text.replace('\'', r"'\''"));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(kind: MachineKind) -> Machine {
+        Machine {
+            kind,
+            accel: Accel::Tcg,
+            memory: Size::from_mebibytes(64),
+            cpus: 2,
+            kernel: "kernel".into(),
+            image: "an image".into(),
+            console: Channel::Socket(4),
+            control: Channel::File("/tmp/a,b".into()),
+            forwards: vec!["8080:80".parse().unwrap(), "53:53/udp".parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn microvm() {
+        assert_eq!(
+            shell_line(&machine(MachineKind::Microvm).arguments()),
+            "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+             -M microvm,x-option-roms=off,rtc=on -accel tcg,thread=multi -cpu max,-erms,-fsrm \
+             -m 64M -smp 2 -kernel kernel -initrd 'an image' \
+             -chardev socket,id=console,fd=4 -serial chardev:console \
+             -chardev file,id=control,path=/tmp/a,,b -device isa-debugcon,iobase=0xe9,chardev=control \
+             -device isa-debug-exit,iobase=0xf4,iosize=4 \
+             -netdev user,id=net,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:127.0.0.1:53-:53 \
+             -global virtio-mmio.force-legacy=false -device virtio-net-device,netdev=net \
+             -device virtio-rng-device"
+        );
+    }
+
+    #[test]
+    fn q35_with_kvm() {
+        let machine = Machine {
+            accel: Accel::Kvm,
+            console: Channel::Stdio,
+            forwards: Vec::new(),
+            ..machine(MachineKind::Q35)
+        };
+        assert_eq!(
+            shell_line(&machine.arguments()),
+            "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+             -M q35,vmport=off,smbus=off,sata=off,usb=off -accel kvm \
+             -cpu host,migratable=no,+invtsc -m 64M -smp 2 -kernel kernel -initrd 'an image' \
+             -chardev stdio,id=console,signal=off -serial chardev:console \
+             -chardev file,id=control,path=/tmp/a,,b -device isa-debugcon,iobase=0xe9,chardev=control \
+             -device isa-debug-exit,iobase=0xf4,iosize=4 -netdev user,id=net \
+             -device virtio-net-pci,netdev=net,romfile=,disable-legacy=on \
+             -device virtio-rng-pci,disable-legacy=on"
+        );
+    }
+
+    #[test]
+    fn quotes_are_quoted() {
+        assert_eq!(shell_line(&["a'b".into(), "".into()]), r"qemu-system-x86_64 'a'\''b' ''");
+    }
+}

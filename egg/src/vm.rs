@@ -1,0 +1,487 @@
+//! A running machine: its console on this terminal, its control channel, its end.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::control::{Event, Lines, ORDERLY_STATUS};
+use crate::launch;
+use crate::qemu::{Channel, Machine};
+
+/// How a machine ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// The program ended with this code, and the machine in order.
+    Exited(u8),
+    /// The program was killed by this signal, and the machine ended in order.
+    Killed(u8),
+    /// The kernel failed; why.
+    KernelFailed(String),
+    /// QEMU failed; why, with its own words.
+    QemuFailed(String),
+    /// There is no QEMU.
+    NoQemu,
+    /// `egg` was told to stop by this signal (SIGINT: Ctrl-C twice).
+    Stopped(u8),
+    /// The time given ran out.
+    TimedOut,
+}
+
+/// What the machine is connected to.
+pub(crate) struct Connection<'a> {
+    /// Pass standard input on.
+    pub(crate) input: bool,
+    /// Console output goes to standard output; else it is dropped.
+    pub(crate) output: bool,
+    /// Kill it after that time.
+    pub(crate) limit: Option<Duration>,
+    /// Told what the kernel says to `egg`.
+    pub(crate) on_event: &'a mut dyn FnMut(&Event),
+    /// Print QEMU's messages as they come.
+    pub(crate) verbose: bool,
+}
+
+/// Ctrl-C again within this time ends the machine.
+const TWICE: Duration = Duration::from_secs(2);
+/// Input waits for the kernel's `ready`, at most this long: what comes while the serial port is
+/// being set up would be lost.
+const READY_AT_LAST: Duration = Duration::from_secs(5);
+/// QEMU gets this long to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(1);
+/// Input that may wait for the machine, in bytes. More is not read, or dropped from a terminal.
+const BACKLOG: usize = 1 << 16;
+/// QEMU's messages that are kept, in bytes.
+const MESSAGES: usize = 1 << 16;
+
+/// Ctrl-C as a byte: the machine's line discipline makes SIGINT of it.
+const INTERRUPT: u8 = 3;
+/// Ctrl-D as a byte: the machine's line discipline makes end of file of it.
+const END_OF_FILE: u8 = 4;
+
+/// Runs the machine until it ends. `machine`'s channels are replaced by ours.
+pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::Result<Outcome> {
+    let signals = {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
+            set.add(signal);
+        }
+        set.thread_block()?;
+        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?
+    };
+    let (console, console_of_qemu) = launch::stream()?;
+    let (control, control_of_qemu) = launch::stream()?;
+    machine.console = Channel::Socket(number(&console_of_qemu));
+    machine.control = Channel::Socket(number(&control_of_qemu));
+    let child = launch::spawn(&machine.arguments())?;
+    drop((console_of_qemu, control_of_qemu));
+    let mut running = Running {
+        child,
+        console: Some(console),
+        control: Some(control),
+        signals,
+        started: Instant::now(),
+        reads_input: connection.input,
+        connection,
+        to_machine: Vec::new(),
+        lines: Lines::default(),
+        messages: Vec::new(),
+        ready: false,
+        end: None,
+        panic: None,
+        last_interrupt: None,
+        stopping: None,
+        status: None,
+    };
+    let result = running.relay();
+    if running.status.is_none() {
+        // Only after an error of ours.
+        let _ = running.child.kill();
+        let _ = running.child.wait();
+    }
+    result?;
+    Ok(running.outcome())
+}
+
+fn number(descriptor: &OwnedFd) -> i32 {
+    std::os::fd::AsRawFd::as_raw_fd(descriptor)
+}
+
+struct Running<'a> {
+    child: Child,
+    console: Option<OwnedFd>,
+    control: Option<OwnedFd>,
+    signals: SignalFd,
+    started: Instant,
+    connection: Connection<'a>,
+    reads_input: bool,
+    to_machine: Vec<u8>,
+    lines: Lines,
+    messages: Vec<u8>,
+    ready: bool,
+    end: Option<Event>,
+    panic: Option<String>,
+    last_interrupt: Option<Instant>,
+    stopping: Option<Stopping>,
+    status: Option<ExitStatus>,
+}
+
+struct Stopping {
+    why: Outcome,
+    since: Instant,
+    killed: bool,
+}
+
+/// What a wait has found.
+#[derive(Default)]
+struct Found {
+    signals: bool,
+    console: bool,
+    console_writable: bool,
+    control: bool,
+    messages: bool,
+    input: bool,
+}
+
+impl Running<'_> {
+    fn relay(&mut self) -> anyhow::Result<()> {
+        while self.status.is_none() || self.console.is_some() || self.control.is_some() {
+            let found = self.wait()?;
+            if found.control {
+                self.read_control()?;
+            }
+            if found.console {
+                self.read_console()?;
+            }
+            if found.messages {
+                self.read_messages()?;
+            }
+            if found.signals {
+                self.take_signals()?;
+            }
+            if found.input {
+                self.read_input()?;
+            }
+            if found.console_writable {
+                self.write_input()?;
+            }
+            self.check_time();
+        }
+        self.read_messages()
+    }
+
+    fn wait(&self) -> anyhow::Result<Found> {
+        let stdin = io::stdin();
+        let mut sources: Vec<(BorrowedFd<'_>, PollFlags, Source)> =
+            vec![(self.signals.as_fd(), PollFlags::POLLIN, Source::Signals)];
+        if let Some(console) = &self.console {
+            let mut wanted = PollFlags::POLLIN;
+            if self.takes_input() && !self.to_machine.is_empty() {
+                wanted |= PollFlags::POLLOUT;
+            }
+            sources.push((console.as_fd(), wanted, Source::Console));
+        }
+        if let Some(control) = &self.control {
+            sources.push((control.as_fd(), PollFlags::POLLIN, Source::Control));
+        }
+        if let Some(messages) = self.child.stderr.as_ref() {
+            sources.push((messages.as_fd(), PollFlags::POLLIN, Source::Messages));
+        }
+        if self.reads_input && self.to_machine.len() < BACKLOG {
+            sources.push((stdin.as_fd(), PollFlags::POLLIN, Source::Input));
+        }
+        let mut polled: Vec<_> =
+            sources.iter().map(|(source, wanted, _)| PollFd::new(*source, *wanted)).collect();
+        match poll(&mut polled, self.timeout()) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut found = Found::default();
+        for (polled, (_, _, source)) in polled.iter().zip(&sources) {
+            let events = polled.revents().unwrap_or(PollFlags::empty());
+            let readable =
+                events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR);
+            match source {
+                Source::Signals => found.signals = readable,
+                Source::Console => {
+                    found.console = readable;
+                    found.console_writable = events.contains(PollFlags::POLLOUT);
+                }
+                Source::Control => found.control = readable,
+                Source::Messages => found.messages = readable,
+                Source::Input => found.input = readable,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Time is only looked at while something may run out.
+    fn timeout(&self) -> PollTimeout {
+        let watched = !self.ready || self.stopping.is_some() || self.connection.limit.is_some();
+        if watched { PollTimeout::from(50_u8) } else { PollTimeout::NONE }
+    }
+
+    fn takes_input(&self) -> bool {
+        self.ready || self.started.elapsed() > READY_AT_LAST
+    }
+
+    fn read_control(&mut self) -> anyhow::Result<()> {
+        let mut buffer = [0; 4096];
+        let Some(count) = read(&mut self.control, &mut buffer)? else { return Ok(()) };
+        for event in self.lines.push(buffer.get(..count).unwrap_or_default()) {
+            match &event {
+                Event::Ready => self.ready = true,
+                Event::Exit(_) | Event::Signal(_) => self.end = Some(event.clone()),
+                Event::Panic(text) => self.panic = Some(text.clone()),
+                Event::Frame(_) | Event::Net(_) | Event::Warn(_) | Event::Unknown(_) => {}
+            }
+            (self.connection.on_event)(&event);
+        }
+        Ok(())
+    }
+
+    fn read_console(&mut self) -> anyhow::Result<()> {
+        let mut buffer = [0; 16384];
+        let Some(count) = read(&mut self.console, &mut buffer)? else { return Ok(()) };
+        let output = buffer.get(..count).unwrap_or_default();
+        if !self.connection.output {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(output).and_then(|()| stdout.flush()) {
+            // Nobody reads any more: the program's output leads nowhere, as with SIGPIPE.
+            anyhow::ensure!(error.kind() == io::ErrorKind::BrokenPipe, "standard output: {error}");
+            self.connection.output = false;
+            self.stop(Outcome::Stopped(Signal::SIGPIPE as u8));
+        }
+        Ok(())
+    }
+
+    fn read_messages(&mut self) -> anyhow::Result<()> {
+        let mut buffer = [0; 4096];
+        while let Some(stream) = self.child.stderr.as_mut() {
+            let count = io::Read::read(stream, &mut buffer)?;
+            if count == 0 {
+                self.child.stderr = None;
+                break;
+            }
+            let text = buffer.get(..count).unwrap_or_default();
+            if self.connection.verbose {
+                let _ = io::stderr().write_all(text);
+            }
+            if self.messages.len() < MESSAGES {
+                self.messages.extend_from_slice(text);
+            }
+            if self.status.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_signals(&mut self) -> anyhow::Result<()> {
+        while let Some(info) = self.signals.read_signal()? {
+            let signal = i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok());
+            match signal {
+                Some(Signal::SIGINT) => self.interrupt(),
+                Some(signal @ (Signal::SIGTERM | Signal::SIGHUP)) => {
+                    self.stop(Outcome::Stopped(signal as u8));
+                }
+                _ => self.status = self.child.try_wait()?.or(self.status),
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGINT from elsewhere counts as the key does.
+    fn interrupt(&mut self) {
+        self.to_machine.push(INTERRUPT);
+        self.count_interrupt();
+    }
+
+    fn count_interrupt(&mut self) {
+        if self.last_interrupt.is_some_and(|last| last.elapsed() < TWICE) {
+            self.stop(Outcome::Stopped(Signal::SIGINT as u8));
+        }
+        self.last_interrupt = Some(Instant::now());
+    }
+
+    fn read_input(&mut self) -> anyhow::Result<()> {
+        let mut buffer = [0; 4096];
+        let count = match nix::unistd::read(io::stdin(), &mut buffer) {
+            Ok(count) => count,
+            Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => return Ok(()),
+            // As good as its end: the terminal is gone.
+            Err(_) => 0,
+        };
+        let input = buffer.get(..count).unwrap_or_default();
+        if input.is_empty() {
+            self.reads_input = false;
+            self.to_machine.push(END_OF_FILE);
+            return Ok(());
+        }
+        self.to_machine.extend_from_slice(input);
+        if io::IsTerminal::is_terminal(&io::stdin()) {
+            // A machine that reads nothing must still be stoppable.
+            self.to_machine.truncate(BACKLOG - 1);
+            for _ in input.iter().filter(|&&byte| byte == INTERRUPT) {
+                self.count_interrupt();
+            }
+        }
+        Ok(())
+    }
+
+    fn write_input(&mut self) -> anyhow::Result<()> {
+        let Some(console) = &self.console else { return Ok(()) };
+        match nix::unistd::write(console, &self.to_machine) {
+            Ok(count) => drop(self.to_machine.drain(..count)),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
+            // QEMU is gone; how it ended is seen elsewhere.
+            Err(_) => self.to_machine.clear(),
+        }
+        Ok(())
+    }
+
+    fn check_time(&mut self) {
+        if self.connection.limit.is_some_and(|limit| self.started.elapsed() > limit) {
+            self.stop(Outcome::TimedOut);
+        }
+        if let Some(stopping) = &mut self.stopping
+            && !stopping.killed
+            && stopping.since.elapsed() > GRACE
+        {
+            stopping.killed = true;
+            let _ = self.child.kill();
+        }
+    }
+
+    fn stop(&mut self, why: Outcome) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(Stopping { why, since: Instant::now(), killed: false });
+        if self.status.is_none()
+            && let Ok(id) = i32::try_from(self.child.id())
+        {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), Signal::SIGTERM);
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        let status = self.status.unwrap_or_default();
+        let messages = String::from_utf8_lossy(&self.messages);
+        judge(self.end, self.panic, status, messages.trim(), self.stopping.map(|row| row.why))
+    }
+}
+
+enum Source {
+    Signals,
+    Console,
+    Control,
+    Messages,
+    Input,
+}
+
+/// Reads once. `None`, and the stream closed, at its end.
+fn read(stream: &mut Option<OwnedFd>, buffer: &mut [u8]) -> anyhow::Result<Option<usize>> {
+    let Some(open) = stream else { return Ok(None) };
+    match nix::unistd::read(open, buffer) {
+        Ok(0) | Err(nix::errno::Errno::ECONNRESET) => {
+            *stream = None;
+            Ok(None)
+        }
+        Ok(count) => Ok(Some(count)),
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the end means. Only a word of the kernel *and* its status together are success: a machine
+/// that never started must not look like one.
+fn judge(
+    end: Option<Event>,
+    panic: Option<String>,
+    status: ExitStatus,
+    messages: &str,
+    stopped: Option<Outcome>,
+) -> Outcome {
+    let orderly = status.code() == Some(ORDERLY_STATUS) && panic.is_none();
+    let with =
+        |what: String| if messages.is_empty() { what } else { format!("{what}: {messages}") };
+    match (orderly, end, status.code(), panic, stopped) {
+        (true, Some(Event::Exit(code)), ..) => Outcome::Exited(code),
+        (true, Some(Event::Signal(number)), ..) => Outcome::Killed(number),
+        (.., Some(text), _) => Outcome::KernelFailed(format!("panic: {text}")),
+        (.., Some(why)) => why,
+        (_, _, Some(launch::NO_COMMAND), ..) => Outcome::NoQemu,
+        (_, _, Some(0), ..) => Outcome::KernelFailed(
+            "the machine stopped by itself (a triple fault?) before the program had ended".into(),
+        ),
+        (_, None, Some(ORDERLY_STATUS), ..) => Outcome::KernelFailed(
+            "the kernel ended the machine without saying how the program ended".into(),
+        ),
+        (_, _, Some(1), ..) => Outcome::QemuFailed(with("QEMU failed".into())),
+        (_, _, Some(code), ..) => {
+            Outcome::KernelFailed(with(format!("the machine ended with QEMU status {code}")))
+        }
+        (_, _, None, ..) => {
+            let signal = status.signal().and_then(|number| u8::try_from(number).ok()).unwrap_or(0);
+            Outcome::QemuFailed(with(format!(
+                "QEMU was killed by {}",
+                crate::control::signal_name(signal)
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exited(code: i32) -> ExitStatus {
+        ExitStatus::from_raw(code << 8)
+    }
+
+    #[test]
+    fn only_word_and_status_together_are_success() {
+        let exit = Some(Event::Exit(0));
+        let judge = |end, status| judge(end, None, status, "", None);
+        assert_eq!(judge(exit.clone(), exited(33)), Outcome::Exited(0));
+        assert_eq!(judge(Some(Event::Signal(9)), exited(33)), Outcome::Killed(9));
+        for status in [exited(0), exited(35), exited(3)] {
+            assert!(matches!(judge(exit.clone(), status), Outcome::KernelFailed(_)), "{status}");
+        }
+        assert!(matches!(judge(None, exited(33)), Outcome::KernelFailed(_)));
+        assert!(matches!(judge(None, exited(0)), Outcome::KernelFailed(_)));
+        assert!(matches!(judge(None, exited(1)), Outcome::QemuFailed(_)));
+        assert_eq!(judge(None, exited(127)), Outcome::NoQemu);
+        assert_eq!(
+            judge(exit, ExitStatus::from_raw(9)),
+            Outcome::QemuFailed("QEMU was killed by SIGKILL".into())
+        );
+    }
+
+    #[test]
+    fn a_panic_beats_everything_and_a_stop_is_one() {
+        let panic = || Some("boom".to_owned());
+        let exit = || Some(Event::Exit(0));
+        let failed = Outcome::KernelFailed("panic: boom".into());
+        assert_eq!(judge(exit(), panic(), exited(33), "", None), failed);
+        assert_eq!(judge(None, panic(), exited(35), "", Some(Outcome::TimedOut)), failed);
+        let stopped = Outcome::Stopped(2);
+        assert_eq!(judge(None, None, exited(0), "", Some(stopped.clone())), stopped);
+        // It may end by itself in the same moment.
+        assert_eq!(judge(exit(), None, exited(33), "", Some(stopped)), Outcome::Exited(0));
+    }
+
+    #[test]
+    fn qemu_gets_the_last_word() {
+        let outcome = judge(None, None, exited(1), "no such device", None);
+        assert_eq!(outcome, Outcome::QemuFailed("QEMU failed: no such device".into()));
+    }
+}
