@@ -1,6 +1,8 @@
 //! What an open file can do.
 
+use crate::flags::{OpenFlags, Whence};
 use crate::metadata::Metadata;
+use alloc::string::String;
 use alloc::sync::Arc;
 use base::Errno;
 use base::io::{Sink, Source};
@@ -34,9 +36,28 @@ pub trait File: Send + Sync {
     /// As write(2). `EAGAIN` when there is no room yet.
     fn write(&self, offset: u64, source: &mut dyn Source) -> Result<usize, Errno>;
 
+    /// Drains `source` to the end of the file (`O_APPEND`). Returns how much, and the offset after
+    /// it.
+    ///
+    /// # Errors
+    /// As write(2).
+    fn append(&self, source: &mut dyn Source) -> Result<(usize, u64), Errno> {
+        let end = if self.is_seekable() { self.metadata()?.bytes } else { 0 };
+        let count = self.write(end, source)?;
+        Ok((count, end.saturating_add(count as u64)))
+    }
+
     /// True when the file has positions: lseek, pread and pwrite work.
     fn is_seekable(&self) -> bool {
         false
+    }
+
+    /// lseek(2) from `position`: the new offset. Asked only of files that are seekable.
+    ///
+    /// # Errors
+    /// `EINVAL`: no such place. `ENXIO`: no data or hole there.
+    fn seek(&self, position: u64, whence: Whence, offset: i64) -> Result<u64, Errno> {
+        seek_within(self.metadata()?.bytes, position, whence, offset)
     }
 
     /// What the file is ready for now.
@@ -66,6 +87,14 @@ pub trait File: Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// fallocate(2); `mode` as there.
+    ///
+    /// # Errors
+    /// `ENODEV`: not a regular file. `EOPNOTSUPP`: not in this mode. `ENOSPC`.
+    fn allocate(&self, _mode: u32, _offset: u64, _length: u64) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
+    }
+
     /// fsync(2); memory needs none.
     ///
     /// # Errors
@@ -82,8 +111,25 @@ pub trait File: Send + Sync {
         Err(Errno::ENOTTY)
     }
 
-    /// The last descriptor to this file was closed.
+    /// The last descriptor to this open file was closed.
     fn released(&self) {}
+
+    /// `F_SETFL` changed the status flags.
+    fn status_flags_changed(&self, _flags: OpenFlags) {}
+
+    /// Opening it again by way of `/proc/self/fd`.
+    ///
+    /// # Errors
+    /// `ENXIO`: cannot be opened by name (sockets, epoll).
+    fn reopen(&self, _flags: OpenFlags) -> Result<FileRef, Errno> {
+        Err(Errno::ENXIO)
+    }
+
+    /// What `/proc/self/fd` shows for a file without a path: `pipe:[12]`, `socket:[13]`,
+    /// `anon_inode:[eventpoll]`.
+    fn describe(&self) -> String {
+        String::from("anon_inode:[file]")
+    }
 }
 
 /// The third argument of ioctl(2): a number, or a pointer to a structure of the program's.
@@ -106,3 +152,25 @@ pub trait IoctlArgument {
 
 /// A counted file.
 pub type FileRef = Arc<dyn File>;
+
+/// lseek(2) in a file of `bytes` bytes without holes.
+///
+/// # Errors
+/// `EINVAL`: before the start. `ENXIO`: `SEEK_DATA` or `SEEK_HOLE` beyond the end. `EOVERFLOW`.
+pub fn seek_within(bytes: u64, position: u64, whence: Whence, offset: i64) -> Result<u64, Errno> {
+    let base = match whence {
+        Whence::Set => 0,
+        Whence::Current => position,
+        Whence::End => bytes,
+        Whence::Data | Whence::Hole => {
+            let at = u64::try_from(offset).ok().filter(|at| *at < bytes).ok_or(Errno::ENXIO)?;
+            return Ok(if whence == Whence::Data { at } else { bytes });
+        }
+    };
+    let sum = i128::from(base) + i128::from(offset);
+    match u64::try_from(sum) {
+        Ok(sum) if sum <= i64::MAX as u64 => Ok(sum),
+        // Linux adds in 64 bits with a sign: past the largest offset it is negative.
+        _ => Err(Errno::EINVAL),
+    }
+}

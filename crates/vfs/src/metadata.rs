@@ -22,6 +22,29 @@ pub enum FileType {
     Socket = 0o140_000,
 }
 
+impl FileType {
+    /// The type byte of getdents64 (`DT_*`).
+    #[must_use]
+    pub fn directory_type(self) -> u8 {
+        (self as u32 >> 12) as u8
+    }
+
+    /// The type in a mode, as mknod(2) passes it; 0 stands for a regular file.
+    #[must_use]
+    pub fn of_mode(mode: u32) -> Option<Self> {
+        Some(match mode & 0o170_000 {
+            0 | 0o100_000 => Self::Regular,
+            0o010_000 => Self::Fifo,
+            0o020_000 => Self::CharacterDevice,
+            0o040_000 => Self::Directory,
+            0o060_000 => Self::BlockDevice,
+            0o120_000 => Self::SymbolicLink,
+            0o140_000 => Self::Socket,
+            _ => return None,
+        })
+    }
+}
+
 /// Everything that stat, statx and getdents64 report of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metadata {
@@ -53,4 +76,29 @@ pub struct Metadata {
     pub changed: WallTime,
     /// Creation.
     pub created: WallTime,
+}
+
+impl Metadata {
+    /// The metadata of a file without an inode: pipe, socket, epoll instance. Device 15 stands for
+    /// the kernel's own file systems of such files.
+    #[must_use]
+    pub fn anonymous(kind: FileType, permissions: u32, inode: u64) -> Self {
+        let now = hal::clock::wall(hal::clock::now());
+        Self {
+            kind,
+            permissions,
+            inode,
+            device: 15,
+            special_device: 0,
+            links: 1,
+            user: 0,
+            group: 0,
+            bytes: 0,
+            blocks: 0,
+            accessed: now,
+            modified: now,
+            changed: now,
+            created: now,
+        }
+    }
 }

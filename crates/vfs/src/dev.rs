@@ -1,0 +1,200 @@
+//! Memory devices: /dev/null, zero, full, random, urandom; and what stands in /dev.
+
+use crate::device::{Device, device_number};
+use crate::file::{File, FileRef};
+use crate::flags::{OpenFlags, Whence};
+use crate::memory::{MemoryFs, put_zeros};
+use crate::metadata::{FileType, Metadata};
+use crate::tree::Vfs;
+use crate::tty::Tty;
+use alloc::sync::Arc;
+use base::Errno;
+use base::io::{Sink, Source};
+use core::any::Any;
+use hal::memory::Frame;
+use sched::Notifier;
+
+/// Fills a buffer with random bytes.
+pub type RandomHook = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+const DEV: u64 = 5;
+const SHM: u64 = 22;
+
+#[derive(Clone)]
+enum Kind {
+    Null,
+    Zero,
+    Full,
+    Random(RandomHook),
+}
+
+/// One of the memory devices.
+struct MemoryDevice {
+    kind: Kind,
+    minor: u64,
+    /// Random devices can be polled; the others are refused by epoll, as on Linux.
+    notifier: Option<Notifier>,
+}
+
+impl MemoryDevice {
+    fn new(kind: Kind, minor: u64) -> Arc<Self> {
+        let notifier = matches!(kind, Kind::Random(_)).then(Notifier::new);
+        Arc::new(Self { kind, minor, notifier })
+    }
+}
+
+/// Takes everything from a source.
+fn swallow(source: &mut dyn Source) -> Result<usize, Errno> {
+    let mut done = 0;
+    let mut bounce = [0; 512];
+    while source.remaining() > 0 {
+        match source.take(&mut bounce) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+fn put_random(fill: &RandomHook, sink: &mut dyn Sink) -> Result<usize, Errno> {
+    let mut done = 0;
+    let mut bounce = [0; 256];
+    while sink.room() > 0 {
+        let count = sink.room().min(bounce.len());
+        let bytes = bounce.get_mut(..count).unwrap_or_default();
+        fill(bytes);
+        match sink.put(bytes) {
+            Ok(0) => break,
+            Ok(moved) => done += moved,
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+impl File for MemoryDevice {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        let mut metadata = Metadata::anonymous(FileType::CharacterDevice, 0o666, self.minor);
+        metadata.special_device = device_number(1, self.minor);
+        Ok(metadata)
+    }
+
+    fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        match &self.kind {
+            Kind::Null => Ok(0),
+            Kind::Zero | Kind::Full => {
+                let room = sink.room();
+                put_zeros(sink, room)
+            }
+            Kind::Random(fill) => put_random(fill, sink),
+        }
+    }
+
+    fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
+        match &self.kind {
+            // Nobody looks at the bytes: not even at whether they can be read.
+            Kind::Null | Kind::Zero => {
+                let count = source.remaining();
+                Ok(count)
+            }
+            Kind::Full => Err(Errno::ENOSPC),
+            Kind::Random(_) => swallow(source),
+        }
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn seek(&self, position: u64, whence: Whence, offset: i64) -> Result<u64, Errno> {
+        match &self.kind {
+            Kind::Random(_) => crate::file::seek_within(0, position, whence, offset),
+            _ => Ok(0),
+        }
+    }
+
+    fn notifier(&self) -> Option<&Notifier> {
+        self.notifier.as_ref()
+    }
+
+    fn frame(&self, _page: u64, write: bool) -> Result<Frame, Errno> {
+        match &self.kind {
+            // A private mapping of /dev/zero is anonymous memory.
+            Kind::Zero if !write => Frame::zeroed().map_err(|_| Errno::ENOMEM),
+            _ => Err(Errno::ENODEV),
+        }
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// Opens every time the same way.
+struct MemoryDriver(Kind, u64);
+
+impl Device for MemoryDriver {
+    fn open(&self, _flags: OpenFlags) -> Result<FileRef, Errno> {
+        let file: FileRef = MemoryDevice::new(self.0.clone(), self.1);
+        Ok(file)
+    }
+}
+
+/// Character devices: name, major, minor, permissions.
+const NODES: &[(&str, u64, u64, u32)] = &[
+    ("null", 1, 3, 0o666),
+    ("zero", 1, 5, 0o666),
+    ("full", 1, 7, 0o666),
+    ("random", 1, 8, 0o666),
+    ("urandom", 1, 9, 0o666),
+    ("tty", 5, 0, 0o666),
+    ("console", 5, 1, 0o600),
+    ("ttyS0", 4, 64, 0o600),
+];
+
+/// Symbolic links.
+const LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+/// Mounts /dev and /dev/shm, and makes the devices work.
+///
+/// # Errors
+/// As mount(2) and mknod(2): `ENOSPC`.
+pub fn mount(vfs: &Vfs, random: &RandomHook, tty: Arc<Tty>) -> Result<(), Errno> {
+    let kinds = [
+        (3, Kind::Null),
+        (5, Kind::Zero),
+        (7, Kind::Full),
+        (8, Kind::Random(Arc::clone(random))),
+        (9, Kind::Random(Arc::clone(random))),
+    ];
+    for (minor, kind) in kinds {
+        vfs.register_device(device_number(1, minor), Arc::new(MemoryDriver(kind, minor)));
+    }
+    for (major, minor) in [(5, 0), (5, 1), (4, 64)] {
+        vfs.register_device(device_number(major, minor), Arc::clone(&tty) as Arc<dyn Device>);
+    }
+    vfs.mount("/dev", MemoryFs::root("devtmpfs", DEV, 0o755), "devtmpfs", "rw,mode=755")?;
+    let at = vfs.at_root();
+    for (name, major, minor, permissions) in NODES {
+        let path = alloc::format!("/dev/{name}");
+        let number = device_number(*major, *minor);
+        vfs.mknod(at, path.as_bytes(), FileType::CharacterDevice, *permissions, number)?;
+    }
+    for (name, target) in LINKS {
+        let path = alloc::format!("/dev/{name}");
+        vfs.symlink(target.as_bytes(), at, path.as_bytes())?;
+    }
+    vfs.mount("/dev/shm", MemoryFs::root("tmpfs", SHM, 0o1777), "tmpfs", "rw,nosuid,nodev")
+}

@@ -1,0 +1,320 @@
+//! inotify(7): what happened to files and directories.
+
+use crate::file::File;
+use crate::inode::{InodeId, InodeRef, Place};
+use crate::metadata::{FileType, Metadata};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use base::Errno;
+use base::io::{Sink, Source};
+use base::sync::SpinLock;
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, Ordering};
+use sched::{Notifier, PollEvents};
+
+bitflags::bitflags! {
+    /// Events and watch flags of inotify(7).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Event: u32 {
+        /// The file was read.
+        const ACCESS = 0x1;
+        /// The file was written.
+        const MODIFY = 0x2;
+        /// Attributes changed.
+        const ATTRIB = 0x4;
+        /// A file open for writing was closed.
+        const CLOSE_WRITE = 0x8;
+        /// A file not open for writing was closed.
+        const CLOSE_NOWRITE = 0x10;
+        /// The file was opened.
+        const OPEN = 0x20;
+        /// An entry was moved away.
+        const MOVED_FROM = 0x40;
+        /// An entry was moved here.
+        const MOVED_TO = 0x80;
+        /// An entry was made.
+        const CREATE = 0x100;
+        /// An entry was removed.
+        const DELETE = 0x200;
+        /// The file itself was removed.
+        const DELETE_SELF = 0x400;
+        /// The file itself was moved.
+        const MOVE_SELF = 0x800;
+        /// Events were lost.
+        const Q_OVERFLOW = 0x4000;
+        /// The watch is gone.
+        const IGNORED = 0x8000;
+        /// Watch only a directory.
+        const ONLYDIR = 0x0100_0000;
+        /// Do not follow a symbolic link.
+        const DONT_FOLLOW = 0x0200_0000;
+        /// No events of unlinked files.
+        const EXCL_UNLINK = 0x0400_0000;
+        /// Fail if the watch exists.
+        const MASK_CREATE = 0x1000_0000;
+        /// Add to the watch's mask.
+        const MASK_ADD = 0x2000_0000;
+        /// It is a directory.
+        const ISDIR = 0x4000_0000;
+        /// One event, then no more.
+        const ONESHOT = 0x8000_0000;
+    }
+}
+
+impl Event {
+    /// Everything that one can wait for.
+    const ALL: Self = Self::from_bits_truncate(0xfff);
+}
+
+/// Events kept for a reader that does not come (`max_queued_events`).
+const QUEUE_MAX: usize = 16_384;
+/// `sizeof(struct inotify_event)`; names are padded to a multiple of it.
+const HEADER: usize = 16;
+
+#[derive(Clone, PartialEq, Eq)]
+struct Record {
+    watch: i32,
+    mask: u32,
+    cookie: u32,
+    name: Box<[u8]>,
+}
+
+/// One watch: an inode, what to tell, whom.
+pub struct Watch {
+    descriptor: i32,
+    inode: InodeId,
+    mask: AtomicU32,
+    instance: Weak<Inotify>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Record>,
+    watches: BTreeMap<i32, Arc<Watch>>,
+    last_descriptor: i32,
+}
+
+/// An inotify instance.
+pub struct Inotify {
+    own: Weak<Self>,
+    number: u64,
+    state: SpinLock<State>,
+    notifier: Notifier,
+}
+
+static NEXT_COOKIE: AtomicU32 = AtomicU32::new(1);
+
+impl Inotify {
+    /// An instance without watches.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            own: own.clone(),
+            number: crate::anonymous::next_number(),
+            state: SpinLock::default(),
+            notifier: Notifier::new(),
+        })
+    }
+
+    /// inotify_add_watch(2): returns the watch descriptor.
+    ///
+    /// # Errors
+    /// `EINVAL`: nothing to wait for. `ENOTDIR`, `EEXIST` (by the flags). `ENOSPC`: the file
+    /// system tells nothing.
+    pub fn add(&self, inode: &InodeRef, mask: Event) -> Result<i32, Errno> {
+        if (mask & Event::ALL).is_empty() || mask.contains(Event::MASK_ADD | Event::MASK_CREATE) {
+            return Err(Errno::EINVAL);
+        }
+        if mask.contains(Event::ONLYDIR) && inode.kind() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        let extras = inode.extras().ok_or(Errno::ENOSPC)?;
+        let mut state = self.state.lock();
+        if let Some(known) = state.watches.values().find(|watch| watch.inode == inode.id()) {
+            if mask.contains(Event::MASK_CREATE) {
+                return Err(Errno::EEXIST);
+            }
+            if mask.contains(Event::MASK_ADD) {
+                known.mask.fetch_or(mask.bits(), Ordering::Relaxed);
+            } else {
+                known.mask.store(mask.bits(), Ordering::Relaxed);
+            }
+            return Ok(known.descriptor);
+        }
+        state.last_descriptor += 1;
+        let watch = Arc::new(Watch {
+            descriptor: state.last_descriptor,
+            inode: inode.id(),
+            mask: AtomicU32::new(mask.bits()),
+            instance: self.own.clone(),
+        });
+        state.watches.insert(watch.descriptor, Arc::clone(&watch));
+        drop(state);
+        extras.watch(&watch);
+        Ok(watch.descriptor)
+    }
+
+    /// inotify_rm_watch(2).
+    ///
+    /// # Errors
+    /// `EINVAL`: no such watch.
+    pub fn remove(&self, descriptor: i32) -> Result<(), Errno> {
+        self.state.lock().watches.remove(&descriptor).ok_or(Errno::EINVAL)?;
+        self.push(descriptor, Event::IGNORED, 0, &[]);
+        Ok(())
+    }
+
+    fn push(&self, watch: i32, mask: Event, cookie: u32, name: &[u8]) {
+        {
+            let mut state = self.state.lock();
+            let mut record = Record { watch, mask: mask.bits(), cookie, name: name.into() };
+            if state.queue.back() == Some(&record) {
+                return;
+            }
+            if state.queue.len() >= QUEUE_MAX {
+                if state.queue.back().is_some_and(|last| last.watch == -1) {
+                    return;
+                }
+                let mask = Event::Q_OVERFLOW.bits();
+                record = Record { watch: -1, mask, cookie: 0, name: Box::default() };
+            }
+            state.queue.push_back(record);
+        }
+        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+    }
+}
+
+impl Watch {
+    fn tell(&self, what: Event, cookie: u32, name: &[u8]) {
+        let Some(instance) = self.instance.upgrade() else { return };
+        let mask = Event::from_bits_truncate(self.mask.load(Ordering::Relaxed));
+        if (mask & what & Event::ALL).is_empty() {
+            return;
+        }
+        instance.push(self.descriptor, what, cookie, name);
+        if mask.contains(Event::ONESHOT) || what.contains(Event::DELETE_SELF) {
+            let _ = instance.remove(self.descriptor);
+        }
+    }
+}
+
+impl Record {
+    fn bytes(&self) -> usize {
+        HEADER + if self.name.is_empty() { 0 } else { self.name_bytes() }
+    }
+
+    fn name_bytes(&self) -> usize {
+        (self.name.len() + 1).next_multiple_of(HEADER)
+    }
+
+    fn put(&self, sink: &mut dyn Sink) -> Result<(), Errno> {
+        let padded = self.bytes() - HEADER;
+        let mut header = [0; HEADER];
+        let fields = [self.watch.cast_unsigned(), self.mask, self.cookie, padded as u32];
+        for (slot, field) in header.chunks_exact_mut(4).zip(fields) {
+            slot.copy_from_slice(&field.to_le_bytes());
+        }
+        sink.put(&header)?;
+        if padded > 0 {
+            sink.put(&self.name)?;
+            crate::memory::put_zeros(sink, padded - self.name.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl File for Inotify {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        Ok(Metadata::anonymous(FileType::Regular, 0o600, self.number))
+    }
+
+    fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        let mut done = 0;
+        loop {
+            let record = {
+                let mut state = self.state.lock();
+                let Some(next) = state.queue.front() else { break };
+                if next.bytes() > sink.room() {
+                    if done == 0 {
+                        return Err(Errno::EINVAL);
+                    }
+                    break;
+                }
+                state.queue.pop_front()
+            };
+            let Some(record) = record else { break };
+            record.put(sink)?;
+            done += record.bytes();
+        }
+        if done == 0 { Err(Errno::EAGAIN) } else { Ok(done) }
+    }
+
+    fn write(&self, _offset: u64, _source: &mut dyn Source) -> Result<usize, Errno> {
+        Err(Errno::EBADF)
+    }
+
+    fn poll(&self) -> PollEvents {
+        if self.state.lock().queue.is_empty() {
+            PollEvents::empty()
+        } else {
+            PollEvents::IN | PollEvents::RDNORM
+        }
+    }
+
+    fn notifier(&self) -> Option<&Notifier> {
+        Some(&self.notifier)
+    }
+
+    fn describe(&self) -> String {
+        String::from("anon_inode:inotify")
+    }
+}
+
+/// Something happened to the entry `name` of a directory.
+pub(crate) fn in_directory(directory: &InodeRef, name: &[u8], what: Event, cookie: u32) {
+    if let Some(extras) = directory.extras() {
+        extras.each_watch(|watch| watch.tell(what, cookie, name));
+    }
+}
+
+/// Something happened to an inode itself.
+pub(crate) fn on_inode(inode: &InodeRef, what: Event) {
+    let is_directory = inode.kind() == FileType::Directory;
+    let what = if is_directory { what | Event::ISDIR } else { what };
+    if let Some(extras) = inode.extras() {
+        extras.each_watch(|watch| watch.tell(what, 0, &[]));
+    }
+}
+
+/// Something happened to an inode, for its own watches and those of its directory.
+pub(crate) fn on_place(place: &Place, what: Event) {
+    on_inode(&place.inode, what);
+    if let Some(parent) = &place.parent {
+        let is_directory = place.inode.kind() == FileType::Directory;
+        let what = if is_directory { what | Event::ISDIR } else { what };
+        in_directory(parent, &place.name, what, 0);
+    }
+}
+
+/// An entry was removed.
+pub(crate) fn removed(directory: &InodeRef, name: &[u8], inode: &InodeRef, what: Event) {
+    let gone = inode.status().is_ok_and(|status| status.links == 0);
+    on_inode(inode, if gone { Event::DELETE_SELF } else { Event::ATTRIB });
+    in_directory(directory, name, what, 0);
+}
+
+/// An entry was moved.
+pub(crate) fn moved(from: &InodeRef, name: &[u8], to: &InodeRef, to_name: &[u8], inode: &InodeRef) {
+    let cookie = NEXT_COOKIE.fetch_add(1, Ordering::Relaxed);
+    let is_directory = inode.kind() == FileType::Directory;
+    let flag = if is_directory { Event::ISDIR } else { Event::empty() };
+    in_directory(from, name, Event::MOVED_FROM | flag, cookie);
+    in_directory(to, to_name, Event::MOVED_TO | flag, cookie);
+    on_inode(inode, Event::MOVE_SELF);
+}

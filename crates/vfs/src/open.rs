@@ -1,0 +1,479 @@
+//! open(2), and the open file description that it makes.
+
+use crate::epoll::Epoll;
+use crate::file::FileRef;
+use crate::flags::{OpenFlags, Whence};
+use crate::inode::{InodeRef, LinkTarget, NewInode, NewKind, Place};
+use crate::inotify::{self, Event};
+use crate::locks::LockOwner;
+use crate::metadata::{FileType, Metadata};
+use crate::path::{At, Followed, Last, Walk};
+use crate::pipe::PipeEnd;
+use crate::tree::{Vfs, as_file};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use base::Errno;
+use base::io::{Sink, Source};
+use base::sync::SpinLock;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// An open file description: a file, an offset, status flags. Descriptors made by dup(2) share it.
+pub struct OpenFile {
+    file: FileRef,
+    place: Option<Place>,
+    flags: AtomicU32,
+    /// Held during reads and writes that use it, so that they do not mix. Page faults never take
+    /// it.
+    offset: SpinLock<u64>,
+    epolls: SpinLock<Vec<Weak<Epoll>>>,
+    has_locks: AtomicBool,
+}
+
+impl OpenFile {
+    /// Opens a file that has no path: pipe end, socket, epoll instance.
+    #[must_use]
+    pub fn new(file: FileRef, flags: OpenFlags) -> Arc<Self> {
+        Self::with_place(file, None, flags)
+    }
+
+    fn with_place(file: FileRef, place: Option<Place>, flags: OpenFlags) -> Arc<Self> {
+        Arc::new(Self {
+            file,
+            place,
+            flags: AtomicU32::new(flags.status().bits()),
+            offset: SpinLock::new(0),
+            epolls: SpinLock::new(Vec::new()),
+            has_locks: AtomicBool::new(false),
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &FileRef {
+        &self.file
+    }
+
+    /// Its place in the tree. `None`: it has no path.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Its inode.
+    #[must_use]
+    pub fn inode(&self) -> Option<&InodeRef> {
+        self.place.as_ref().map(|place| &place.inode)
+    }
+
+    /// Access mode and status flags, as `F_GETFL` gives them.
+    #[must_use]
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// True when calls may not sleep (`O_NONBLOCK`).
+    #[must_use]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// `F_SETFL`: sets the status flags that can be set, and ignores all else.
+    pub fn set_flags(&self, flags: OpenFlags) {
+        let keep = self.flags() - OpenFlags::SETTABLE;
+        let flags = keep | (flags & OpenFlags::SETTABLE);
+        self.flags.store(flags.bits(), Ordering::Relaxed);
+        self.file.status_flags_changed(flags);
+    }
+
+    /// What fstat(2) tells.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn metadata(&self) -> Result<Metadata, Errno> {
+        match &self.place {
+            Some(place) => place.inode.status(),
+            None => self.file.metadata(),
+        }
+    }
+
+    /// The file, for calls that `O_PATH` descriptors do not have.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn usable(&self) -> Result<&FileRef, Errno> {
+        if self.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(&self.file) }
+    }
+
+    /// The file, for reading.
+    ///
+    /// # Errors
+    /// `EBADF`: not open for reading.
+    pub fn readable(&self) -> Result<&FileRef, Errno> {
+        if self.flags().is_readable() { Ok(&self.file) } else { Err(Errno::EBADF) }
+    }
+
+    /// The file, for writing.
+    ///
+    /// # Errors
+    /// `EBADF`: not open for writing.
+    pub fn writable(&self) -> Result<&FileRef, Errno> {
+        if self.flags().is_writable() { Ok(&self.file) } else { Err(Errno::EBADF) }
+    }
+
+    /// read(2) at the offset, which moves on.
+    ///
+    /// # Errors
+    /// As read(2). `EAGAIN`: wait for the file's notifier.
+    pub fn read(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        let file = self.readable()?;
+        if !file.is_seekable() {
+            return file.read(0, sink);
+        }
+        let mut offset = self.offset.lock();
+        let count = file.read(*offset, sink)?;
+        *offset += count as u64;
+        drop(offset);
+        self.tell(count, Event::ACCESS);
+        Ok(count)
+    }
+
+    /// write(2) at the offset (or the end, with `O_APPEND`), which moves on.
+    ///
+    /// # Errors
+    /// As write(2). `EAGAIN`: wait for the file's notifier.
+    pub fn write(&self, source: &mut dyn Source) -> Result<usize, Errno> {
+        let file = self.writable()?;
+        if !file.is_seekable() {
+            return file.write(0, source);
+        }
+        let mut offset = self.offset.lock();
+        let count = if self.flags().contains(OpenFlags::APPEND) {
+            let (count, end) = file.append(source)?;
+            *offset = end;
+            count
+        } else {
+            let count = file.write(*offset, source)?;
+            *offset += count as u64;
+            count
+        };
+        drop(offset);
+        self.tell(count, Event::MODIFY);
+        Ok(count)
+    }
+
+    /// pread(2).
+    ///
+    /// # Errors
+    /// As pread(2).
+    pub fn read_at(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        let file = self.readable()?;
+        if !file.is_seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        let count = file.read(offset, sink)?;
+        self.tell(count, Event::ACCESS);
+        Ok(count)
+    }
+
+    /// pwrite(2). With `O_APPEND` it appends whatever the offset, as Linux does.
+    ///
+    /// # Errors
+    /// As pwrite(2).
+    pub fn write_at(&self, offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
+        let file = self.writable()?;
+        if !file.is_seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        let count = if self.flags().contains(OpenFlags::APPEND) {
+            file.append(source)?.0
+        } else {
+            file.write(offset, source)?
+        };
+        self.tell(count, Event::MODIFY);
+        Ok(count)
+    }
+
+    /// lseek(2).
+    ///
+    /// # Errors
+    /// As lseek(2).
+    pub fn seek(&self, whence: Whence, offset: i64) -> Result<u64, Errno> {
+        let file = self.usable()?;
+        if !file.is_seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        let mut position = self.offset.lock();
+        *position = file.seek(*position, whence, offset)?;
+        Ok(*position)
+    }
+
+    /// Runs `step` on the offset, which no other call changes meanwhile (getdents64, sendfile).
+    pub fn with_offset<T>(&self, step: impl FnOnce(&mut u64) -> T) -> T {
+        step(&mut self.offset.lock())
+    }
+
+    fn tell(&self, count: usize, what: Event) {
+        if let (true, Some(place)) = (count > 0, &self.place) {
+            inotify::on_place(place, what);
+        }
+    }
+
+    /// Who holds this description's locks.
+    fn description(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// The owner of its OFD record locks.
+    #[must_use]
+    pub fn lock_owner(&self) -> LockOwner {
+        LockOwner::Description(self.description())
+    }
+
+    /// Its inode's locks, about to be used by this description.
+    ///
+    /// # Errors
+    /// `ENOLCK`: the file has none.
+    pub fn locks(&self) -> Result<&Arc<crate::locks::FileLocks>, Errno> {
+        let extras = self.inode().and_then(|inode| inode.extras()).ok_or(Errno::ENOLCK)?;
+        self.has_locks.store(true, Ordering::Relaxed);
+        Ok(extras.locks())
+    }
+
+    /// flock(2): `None` unlocks.
+    ///
+    /// # Errors
+    /// `EAGAIN`: held by somebody else; wait for the locks' notifier.
+    pub fn flock(&self, exclusive: Option<bool>) -> Result<(), Errno> {
+        let locks = self.locks()?;
+        match exclusive {
+            Some(exclusive) => locks.lock_whole(self.description(), exclusive),
+            None => {
+                locks.unlock_whole(self.description());
+                Ok(())
+            }
+        }
+    }
+
+    /// A descriptor to the file was closed: the process loses its record locks on it, whichever
+    /// descriptor they were made through (POSIX).
+    pub fn descriptor_closed(&self) {
+        let extras = self.inode().and_then(|inode| inode.extras());
+        if let Some(locks) = extras.and_then(|extras| extras.locks_if_any()) {
+            locks.unlock_record(LockOwner::Process, 0, u64::MAX);
+        }
+    }
+
+    /// An epoll instance watches this file: it is told when the file is closed.
+    pub(crate) fn watched_by(&self, epoll: &Weak<Epoll>) {
+        let mut epolls = self.epolls.lock();
+        if !epolls.iter().any(|known| known.ptr_eq(epoll)) {
+            epolls.retain(|known| known.strong_count() > 0);
+            epolls.push(epoll.clone());
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let epolls = core::mem::take(&mut *self.epolls.lock());
+        for epoll in epolls.iter().filter_map(Weak::upgrade) {
+            epoll.file_closed(self);
+        }
+        if self.has_locks.load(Ordering::Relaxed) {
+            let extras = self.inode().and_then(|inode| inode.extras());
+            if let Some(locks) = extras.and_then(|extras| extras.locks_if_any()) {
+                locks.release_description(self.description());
+            }
+        }
+        if let Some(place) = &self.place {
+            let wrote = self.flags().is_writable();
+            inotify::on_place(place, if wrote { Event::CLOSE_WRITE } else { Event::CLOSE_NOWRITE });
+        }
+        if !self.flags().contains(OpenFlags::PATH) {
+            self.file.released();
+        }
+    }
+}
+
+impl Vfs {
+    /// openat(2). `permissions`: for a file to be made, umask applied. A FIFO opens at once: see
+    /// [`PipeEnd::peer_arrived`] for the waiting that open(2) does.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn open(
+        &self,
+        at: At<'_>,
+        path: &[u8],
+        flags: OpenFlags,
+        permissions: u32,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let create = flags.contains(OpenFlags::CREAT);
+        if create && flags.contains(OpenFlags::DIRECTORY) {
+            return Err(Errno::EINVAL);
+        }
+        if flags.contains(OpenFlags::TMPFILE) {
+            return self.open_unnamed(at, path, flags, permissions);
+        }
+        let mut walk = Walk::new(self, at, path)?;
+        loop {
+            let name = match walk.walk_to_last()? {
+                Last::Name(name) => name,
+                other => {
+                    if other == Last::DotDot {
+                        walk.up()?;
+                    }
+                    return self.open_found(Place::of(walk.current), flags);
+                }
+            };
+            if create && walk.trailing_slash {
+                return Err(Errno::EISDIR);
+            }
+            let inode = match self.child_of(&walk.current, &name) {
+                Err(Errno::ENOENT) if create => {
+                    match self.create_file(&walk.current, &name, flags, permissions)? {
+                        Some(open) => return Ok(open),
+                        None => self.child_of(&walk.current, &name)?,
+                    }
+                }
+                found => found?,
+            };
+            let exclusive = create && flags.contains(OpenFlags::EXCL);
+            let follow = !exclusive && !flags.contains(OpenFlags::NOFOLLOW);
+            if inode.kind() == FileType::SymbolicLink && (follow || walk.trailing_slash) {
+                match walk.follow(&inode)? {
+                    Followed::Onward => continue,
+                    Followed::Jump(LinkTarget::Inode(place)) => {
+                        return self.open_found(place, flags);
+                    }
+                    Followed::Jump(LinkTarget::File(file)) => return reopen(&file, flags),
+                    Followed::Jump(LinkTarget::Path(_)) => return Err(Errno::ELOOP),
+                }
+            }
+            if walk.trailing_slash && inode.kind() != FileType::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+            return self.open_found(Place { inode, parent: Some(walk.current), name }, flags);
+        }
+    }
+
+    /// Makes and opens a regular file. `None`: somebody else just made it.
+    fn create_file(
+        &self,
+        directory: &InodeRef,
+        name: &[u8],
+        flags: OpenFlags,
+        permissions: u32,
+    ) -> Result<Option<Arc<OpenFile>>, Errno> {
+        let inode = {
+            let _names = self.names.lock();
+            match directory.lookup(name) {
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno),
+                Ok(_) => return Ok(None),
+            }
+            if directory.file_system().is_read_only() {
+                return Err(Errno::EROFS);
+            }
+            let kind = NewKind::Regular;
+            let new = NewInode { kind, permissions: permissions & 0o7777, user: 0, group: 0 };
+            directory.create(name, &new)?
+        };
+        inotify::in_directory(directory, name, Event::CREATE, 0);
+        let place = Place { inode, parent: Some(directory.clone()), name: name.into() };
+        inotify::on_place(&place, Event::OPEN);
+        let file = as_file(&place.inode);
+        Ok(Some(OpenFile::with_place(file, Some(place), flags)))
+    }
+
+    fn open_unnamed(
+        &self,
+        at: At<'_>,
+        path: &[u8],
+        flags: OpenFlags,
+        permissions: u32,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        if !flags.contains(OpenFlags::DIRECTORY) || flags.access_mode() == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let directory = self.resolve(at, path, !flags.contains(OpenFlags::NOFOLLOW))?.inode;
+        if directory.kind() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if directory.file_system().is_read_only() {
+            return Err(Errno::EROFS);
+        }
+        let permissions = permissions & 0o7777;
+        let new = NewInode { kind: NewKind::Regular, permissions, user: 0, group: 0 };
+        let inode = directory.create_unnamed(&new)?;
+        let number = alloc::format!("#{}", inode.id().number);
+        let name = number.into_bytes().into_boxed_slice();
+        let place = Place { inode, parent: Some(directory), name };
+        Ok(OpenFile::with_place(as_file(&place.inode), Some(place), flags))
+    }
+
+    /// Opens what is there already.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn open_found(&self, place: Place, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+        let inode = &place.inode;
+        let kind = inode.kind();
+        let is_directory = kind == FileType::Directory;
+        if flags.contains(OpenFlags::CREAT) {
+            if flags.contains(OpenFlags::EXCL) {
+                return Err(Errno::EEXIST);
+            }
+            if is_directory {
+                return Err(Errno::EISDIR);
+            }
+        }
+        if flags.contains(OpenFlags::DIRECTORY) && !is_directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if flags.contains(OpenFlags::PATH) {
+            let file = as_file(inode);
+            return Ok(OpenFile::with_place(file, Some(place), flags));
+        }
+        match kind {
+            FileType::SymbolicLink => return Err(Errno::ELOOP),
+            FileType::Directory if flags.wants_write() => return Err(Errno::EISDIR),
+            FileType::Socket => return Err(Errno::ENXIO),
+            _ => {}
+        }
+        if kind == FileType::Regular && flags.wants_write() && inode.file_system().is_read_only() {
+            return Err(Errno::EROFS);
+        }
+        let file = match kind {
+            FileType::CharacterDevice => {
+                self.device(inode.status()?.special_device)?.open(flags)?
+            }
+            FileType::BlockDevice => return Err(Errno::ENXIO),
+            FileType::Fifo => {
+                let pipe = inode.fifo().ok_or(Errno::ENXIO)?;
+                let end: FileRef = PipeEnd::open(pipe, flags, true)?;
+                end
+            }
+            _ => inode.open_file()?.unwrap_or_else(|| as_file(inode)),
+        };
+        if kind == FileType::Regular && flags.contains(OpenFlags::TRUNC) {
+            file.truncate(0)?;
+            inotify::on_place(&place, Event::MODIFY);
+        }
+        inotify::on_place(&place, Event::OPEN);
+        Ok(OpenFile::with_place(file, Some(place), flags))
+    }
+}
+
+fn reopen(file: &FileRef, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+    if flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) {
+        return Err(Errno::EEXIST);
+    }
+    if flags.contains(OpenFlags::DIRECTORY) {
+        return Err(Errno::ENOTDIR);
+    }
+    if flags.contains(OpenFlags::PATH) {
+        return Ok(OpenFile::new(Arc::clone(file), flags));
+    }
+    Ok(OpenFile::new(file.reopen(flags)?, flags))
+}

@@ -1,0 +1,244 @@
+//! Walking a path.
+
+use crate::flags::{PATH_MAX, SYMLINKS_MAX};
+use crate::inode::{InodeRef, LinkTarget, Place};
+use crate::metadata::FileType;
+use crate::tree::Vfs;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use base::Errno;
+
+/// From where a path is looked up: relative ones from `directory`, absolute ones from `root`.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    /// The working directory, or the one a descriptor leads to.
+    pub directory: &'a InodeRef,
+    /// The root directory of the process.
+    pub root: &'a InodeRef,
+    /// The path may not leave `directory` (openat2's `RESOLVE_BENEATH`; `EXDEV`).
+    pub beneath: bool,
+    /// No symbolic links at all (openat2's `RESOLVE_NO_SYMLINKS`; `ELOOP`).
+    pub no_symlinks: bool,
+}
+
+/// The last component of a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Last {
+    /// A name.
+    Name(Box<[u8]>),
+    /// `.`
+    Dot,
+    /// `..`
+    DotDot,
+    /// The path was slashes only.
+    Root,
+}
+
+/// A walk under way.
+pub(crate) struct Walk<'a> {
+    vfs: &'a Vfs,
+    at: At<'a>,
+    /// The directory reached.
+    pub(crate) current: InodeRef,
+    rest: Vec<u8>,
+    position: usize,
+    links: u32,
+    /// The last component had slashes after it.
+    pub(crate) trailing_slash: bool,
+}
+
+/// What following a symbolic link came to.
+pub(crate) enum Followed {
+    /// A path, put before what is left to walk.
+    Onward,
+    /// An inode, without a path.
+    Jump(LinkTarget),
+}
+
+impl<'a> Walk<'a> {
+    /// Starts.
+    ///
+    /// # Errors
+    /// `ENOENT`: the path is empty. `ENAMETOOLONG`.
+    pub(crate) fn new(vfs: &'a Vfs, at: At<'a>, path: &[u8]) -> Result<Self, Errno> {
+        if path.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        if path.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let absolute = path.first() == Some(&b'/');
+        if absolute && at.beneath {
+            return Err(Errno::EXDEV);
+        }
+        let current = if absolute { at.root } else { at.directory };
+        Ok(Self {
+            vfs,
+            at,
+            current: current.clone(),
+            rest: path.to_vec(),
+            position: 0,
+            links: 0,
+            trailing_slash: false,
+        })
+    }
+
+    fn slashes(&mut self) -> bool {
+        let start = self.position;
+        while self.rest.get(self.position) == Some(&b'/') {
+            self.position += 1;
+        }
+        self.position > start
+    }
+
+    /// The next component, and whether it is the last one.
+    fn component(&mut self) -> Option<(Box<[u8]>, bool)> {
+        self.slashes();
+        let start = self.position;
+        let tail = self.rest.get(start..).unwrap_or_default();
+        let length = tail.iter().position(|byte| *byte == b'/').unwrap_or(tail.len());
+        if length == 0 {
+            return None;
+        }
+        let name = tail.get(..length).unwrap_or_default().into();
+        self.position = start + length;
+        self.trailing_slash = self.slashes();
+        Some((name, self.position >= self.rest.len()))
+    }
+
+    /// Walks to the directory of the last component.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`.
+    pub(crate) fn walk_to_last(&mut self) -> Result<Last, Errno> {
+        loop {
+            let Some((name, is_last)) = self.component() else { return Ok(Last::Root) };
+            match (&*name, is_last) {
+                (b".", true) => return self.as_directory(Last::Dot),
+                (b"..", true) => return self.as_directory(Last::DotDot),
+                (_, true) => return self.as_directory(Last::Name(name)),
+                (b".", false) => self.require_directory()?,
+                (b"..", false) => self.up()?,
+                (_, false) => self.enter(&name)?,
+            }
+        }
+    }
+
+    fn require_directory(&self) -> Result<(), Errno> {
+        if self.current.kind() == FileType::Directory { Ok(()) } else { Err(Errno::ENOTDIR) }
+    }
+
+    fn as_directory(&self, last: Last) -> Result<Last, Errno> {
+        self.require_directory().map(|()| last)
+    }
+
+    /// Goes to the parent; the root is its own.
+    pub(crate) fn up(&mut self) -> Result<(), Errno> {
+        self.require_directory()?;
+        if self.at.beneath && self.current.id() == self.at.directory.id() {
+            return Err(Errno::EXDEV);
+        }
+        if self.current.id() != self.at.root.id() {
+            self.current = self.vfs.parent_of(&self.current);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, name: &[u8]) -> Result<(), Errno> {
+        self.require_directory()?;
+        let child = self.vfs.child_of(&self.current, name)?;
+        match child.kind() {
+            FileType::Directory => self.current = child,
+            FileType::SymbolicLink => {
+                if let Followed::Jump(target) = self.follow(&child)? {
+                    match target {
+                        LinkTarget::Inode(place) => self.current = place.inode,
+                        _ => return Err(Errno::ENOTDIR),
+                    }
+                    self.require_directory()?;
+                }
+            }
+            _ => return Err(Errno::ENOTDIR),
+        }
+        Ok(())
+    }
+
+    /// Puts where the link leads before the rest of the path.
+    ///
+    /// # Errors
+    /// `ELOOP`: one link too many. `ENOENT`: an empty target.
+    pub(crate) fn follow(&mut self, link: &InodeRef) -> Result<Followed, Errno> {
+        self.links += 1;
+        if self.links > SYMLINKS_MAX || self.at.no_symlinks {
+            return Err(Errno::ELOOP);
+        }
+        let target = match link.link_target()? {
+            LinkTarget::Path(path) => path,
+            _ if self.at.beneath => return Err(Errno::EXDEV),
+            jump => return Ok(Followed::Jump(jump)),
+        };
+        match target.first() {
+            None => return Err(Errno::ENOENT),
+            Some(b'/') if self.at.beneath => return Err(Errno::EXDEV),
+            Some(b'/') => self.current = self.at.root.clone(),
+            Some(_) => {}
+        }
+        let mut rest = target;
+        if self.trailing_slash || self.position < self.rest.len() {
+            rest.push(b'/');
+        }
+        rest.extend_from_slice(self.rest.get(self.position..).unwrap_or_default());
+        self.rest = rest;
+        self.position = 0;
+        Ok(Followed::Onward)
+    }
+
+    /// Walks to the end. `follow`: a symbolic link at the end is followed, as one with a slash
+    /// after it always is.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`.
+    pub(crate) fn walk_to_end(&mut self, follow: bool) -> Result<End, Errno> {
+        loop {
+            let name = match self.walk_to_last()? {
+                Last::Name(name) => name,
+                Last::DotDot => {
+                    self.up()?;
+                    return Ok(End::Place(Place::of(self.current.clone())));
+                }
+                Last::Dot | Last::Root => return Ok(End::Place(Place::of(self.current.clone()))),
+            };
+            let child = self.vfs.child_of(&self.current, &name)?;
+            let kind = child.kind();
+            if kind == FileType::SymbolicLink && (follow || self.trailing_slash) {
+                match self.follow(&child)? {
+                    Followed::Onward => continue,
+                    Followed::Jump(LinkTarget::Inode(place)) => {
+                        if self.trailing_slash && place.inode.kind() != FileType::Directory {
+                            return Err(Errno::ENOTDIR);
+                        }
+                        return Ok(End::Place(place));
+                    }
+                    Followed::Jump(LinkTarget::File(file)) => return Ok(End::File(file)),
+                    Followed::Jump(LinkTarget::Path(_)) => return Err(Errno::ELOOP),
+                }
+            }
+            if self.trailing_slash && kind != FileType::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+            return Ok(End::Place(Place {
+                inode: child,
+                parent: Some(self.current.clone()),
+                name,
+            }));
+        }
+    }
+}
+
+/// Where a path ends.
+pub(crate) enum End {
+    /// At an inode.
+    Place(Place),
+    /// At an open file without an inode (`/proc/self/fd/3` of a pipe).
+    File(crate::file::FileRef),
+}

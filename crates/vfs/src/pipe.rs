@@ -1,0 +1,396 @@
+//! Pipes, with and without a name (pipe(7), fifo(7)).
+
+use crate::file::{File, FileRef, IoctlArgument};
+use crate::flags::OpenFlags;
+use crate::metadata::{FileType, Metadata};
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use base::Errno;
+use base::io::{Sink, Source};
+use base::sync::SpinLock;
+use core::any::Any;
+use sched::{Notifier, PollEvents};
+
+/// Writes up to this long are atomic, in bytes.
+pub const PIPE_BUF: usize = 4096;
+/// Capacity of a new pipe, in bytes.
+pub const PIPE_BYTES: usize = 65_536;
+/// Largest capacity (/proc/sys/fs/pipe-max-size), in bytes.
+pub const PIPE_BYTES_MAX: usize = 1 << 20;
+
+/// ioctl: how many bytes can be read.
+const FIONREAD: u32 = 0x541b;
+
+/// A ring of bytes that grows on demand up to the pipe's capacity.
+struct Ring {
+    bytes: Vec<u8>,
+    start: usize,
+    length: usize,
+    capacity: usize,
+}
+
+impl Ring {
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.length)
+    }
+
+    /// The bytes to read next that lie in one piece.
+    fn front(&self) -> &[u8] {
+        let end = (self.start + self.length).min(self.bytes.len());
+        self.bytes.get(self.start..end).unwrap_or_default()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.length -= count;
+        self.start += count;
+        if self.start >= self.bytes.len() || self.length == 0 {
+            self.start = if self.length == 0 { 0 } else { self.start - self.bytes.len() };
+        }
+    }
+
+    /// The free bytes to write next that lie in one piece.
+    fn back(&mut self) -> &mut [u8] {
+        let size = self.bytes.len();
+        let at = self.start + self.length;
+        let (from, to) = if at < size { (at, size) } else { (at - size, self.start) };
+        self.bytes.get_mut(from..to).unwrap_or_default()
+    }
+
+    /// Makes room for `count` more bytes, as far as the capacity goes.
+    fn grow_for(&mut self, count: usize) -> Result<(), Errno> {
+        let wanted = self.length.saturating_add(count).min(self.capacity);
+        if wanted <= self.bytes.len() {
+            return Ok(());
+        }
+        let size = wanted.next_power_of_two().clamp(PIPE_BUF, self.capacity.max(PIPE_BUF));
+        self.resize(size)
+    }
+
+    fn resize(&mut self, size: usize) -> Result<(), Errno> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+        let first = self.front();
+        bytes.extend_from_slice(first);
+        let wrapped = self.length - first.len();
+        bytes.extend_from_slice(self.bytes.get(..wrapped).unwrap_or_default());
+        bytes.resize(size, 0);
+        self.bytes = bytes;
+        self.start = 0;
+        Ok(())
+    }
+}
+
+struct State {
+    ring: Ring,
+    readers: usize,
+    writers: usize,
+    /// How often a reader or writer opened it: a blocking open waits for one to come, even if it
+    /// is gone again.
+    reader_opens: u64,
+    writer_opens: u64,
+}
+
+/// What both ends share.
+pub struct Pipe {
+    number: u64,
+    own: Weak<Self>,
+    state: SpinLock<State>,
+    /// Watched by readers and by writers alike: an edge of one side concerns an item of the other
+    /// only if that asks for it.
+    notifier: Notifier,
+}
+
+impl Pipe {
+    /// A pipe without ends (as a FIFO that nobody opened).
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let ring = Ring { bytes: Vec::new(), start: 0, length: 0, capacity: PIPE_BYTES };
+        let state = State { ring, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 };
+        Arc::new_cyclic(|own| Self {
+            number: crate::anonymous::next_number(),
+            own: own.clone(),
+            state: SpinLock::new(state),
+            notifier: Notifier::new(),
+        })
+    }
+
+    /// pipe2(2): the end to read from and the end to write to.
+    #[must_use]
+    pub fn pair() -> (FileRef, FileRef) {
+        let pipe = Self::new();
+        (
+            PipeEnd::of(&pipe, true, false, false) as FileRef,
+            PipeEnd::of(&pipe, false, true, false) as FileRef,
+        )
+    }
+
+    /// Bytes that can be read.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.state.lock().ring.length
+    }
+
+    /// `F_GETPIPE_SZ`, in bytes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.state.lock().ring.capacity
+    }
+
+    /// `F_SETPIPE_SZ`: rounds up to a power of two of pages and returns it.
+    ///
+    /// # Errors
+    /// `EINVAL`: out of range. `EBUSY`: more bytes than that are in it.
+    pub fn set_capacity(&self, bytes: usize) -> Result<usize, Errno> {
+        if bytes > 1 << 31 {
+            return Err(Errno::EINVAL);
+        }
+        let capacity = bytes.max(PIPE_BUF).next_power_of_two();
+        let mut state = self.state.lock();
+        if capacity < state.ring.length {
+            return Err(Errno::EBUSY);
+        }
+        if state.ring.bytes.len() > capacity {
+            state.ring.resize(capacity)?;
+        }
+        state.ring.capacity = capacity;
+        drop(state);
+        self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
+        Ok(capacity)
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        let mut state = self.state.lock();
+        if sink.room() == 0 {
+            return Ok(0);
+        }
+        if state.ring.length == 0 {
+            return if state.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
+        }
+        let mut done = 0;
+        while sink.room() > 0 && state.ring.length > 0 {
+            let piece = state.ring.front();
+            let count = piece.len().min(sink.room());
+            match sink.put(piece.get(..count).unwrap_or_default()) {
+                Ok(moved) => {
+                    state.ring.consume(moved);
+                    done += moved;
+                    if moved < count {
+                        break;
+                    }
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        drop(state);
+        self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
+        Ok(done)
+    }
+
+    fn write(&self, source: &mut dyn Source) -> Result<usize, Errno> {
+        let mut state = self.state.lock();
+        let wanted = source.remaining();
+        if wanted == 0 {
+            return Ok(0);
+        }
+        if state.readers == 0 {
+            return Err(Errno::EPIPE);
+        }
+        let room = state.ring.room();
+        if room == 0 || (wanted <= PIPE_BUF && room < wanted) {
+            return Err(Errno::EAGAIN);
+        }
+        state.ring.grow_for(wanted)?;
+        let mut done = 0;
+        while source.remaining() > 0 && state.ring.room() > 0 {
+            let limit = state.ring.room().min(source.remaining());
+            let piece = state.ring.back();
+            let count = piece.len().min(limit);
+            match source.take(piece.get_mut(..count).unwrap_or_default()) {
+                Ok(moved) => {
+                    state.ring.length += moved;
+                    done += moved;
+                    if moved < count || count == 0 {
+                        break;
+                    }
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        drop(state);
+        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        Ok(done)
+    }
+}
+
+/// One open end of a pipe, or both (a FIFO opened for reading and writing).
+pub struct PipeEnd {
+    pipe: Arc<Pipe>,
+    readable: bool,
+    writable: bool,
+    named: bool,
+    /// Opens of the other side that had been when this end was opened.
+    peer_opens: u64,
+}
+
+impl PipeEnd {
+    fn of(pipe: &Arc<Pipe>, readable: bool, writable: bool, named: bool) -> Arc<Self> {
+        let mut state = pipe.state.lock();
+        // A FIFO end whose other side is there already does not wait for it.
+        let peer_opens = match (readable, writable) {
+            (true, false) => state.writer_opens - u64::from(state.writers > 0),
+            (false, true) => state.reader_opens - u64::from(state.readers > 0),
+            _ => 0,
+        };
+        if readable {
+            state.readers += 1;
+            state.reader_opens += 1;
+        }
+        if writable {
+            state.writers += 1;
+            state.writer_opens += 1;
+        }
+        drop(state);
+        if named {
+            pipe.notifier.notify(PollEvents::empty());
+        }
+        Arc::new(Self { pipe: Arc::clone(pipe), readable, writable, named, peer_opens })
+    }
+
+    /// Opens a FIFO, or reopens a pipe by way of /proc/self/fd.
+    ///
+    /// # Errors
+    /// `ENXIO`: for writing only, not blocking, and nobody reads.
+    pub fn open(pipe: &Arc<Pipe>, flags: OpenFlags, named: bool) -> Result<FileRef, Errno> {
+        let (readable, writable) = (flags.is_readable(), flags.is_writable());
+        let write_only = writable && !readable;
+        if write_only && flags.contains(OpenFlags::NONBLOCK) && pipe.state.lock().readers == 0 {
+            return Err(Errno::ENXIO);
+        }
+        Ok(Self::of(pipe, readable, writable, named))
+    }
+
+    /// The pipe.
+    #[must_use]
+    pub fn pipe(&self) -> &Arc<Pipe> {
+        &self.pipe
+    }
+
+    /// A FIFO end opened without `O_NONBLOCK` is open only when this is true: another end for the
+    /// other direction has been opened since.
+    #[must_use]
+    pub fn peer_arrived(&self) -> bool {
+        let state = self.pipe.state.lock();
+        match (self.readable, self.writable) {
+            (true, false) => state.writer_opens > self.peer_opens,
+            (false, true) => state.reader_opens > self.peer_opens,
+            _ => true,
+        }
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        let mut events = PollEvents::empty();
+        {
+            let mut state = self.pipe.state.lock();
+            if self.readable {
+                state.readers -= 1;
+                if state.readers == 0 {
+                    events |= PollEvents::OUT | PollEvents::ERR;
+                }
+            }
+            if self.writable {
+                state.writers -= 1;
+                if state.writers == 0 {
+                    events |= PollEvents::IN | PollEvents::HUP;
+                }
+            }
+            if state.readers == 0 && state.writers == 0 {
+                // What nobody read is gone with the last end.
+                state.ring.length = 0;
+                state.ring.start = 0;
+                state.ring.bytes = Vec::new();
+            }
+        }
+        if !events.is_empty() {
+            self.pipe.notifier.notify(events);
+        }
+    }
+}
+
+impl File for PipeEnd {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        Ok(Metadata::anonymous(FileType::Fifo, 0o600, self.pipe.number))
+    }
+
+    fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        self.pipe.read(sink)
+    }
+
+    fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
+        self.pipe.write(source)
+    }
+
+    fn poll(&self) -> PollEvents {
+        let state = self.pipe.state.lock();
+        let mut events = PollEvents::empty();
+        if self.readable {
+            if state.ring.length > 0 {
+                events |= PollEvents::IN | PollEvents::RDNORM;
+            }
+            // A FIFO that no writer has opened yet is not hung up.
+            let fresh = self.named && state.writer_opens <= self.peer_opens;
+            if state.writers == 0 && !fresh {
+                events |= PollEvents::HUP;
+            }
+        }
+        if self.writable {
+            if state.ring.room() >= PIPE_BUF.min(state.ring.capacity) {
+                events |= PollEvents::OUT | PollEvents::WRNORM;
+            }
+            if state.readers == 0 {
+                events |= PollEvents::ERR;
+            }
+        }
+        events
+    }
+
+    fn notifier(&self) -> Option<&Notifier> {
+        Some(&self.pipe.notifier)
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    fn allocate(&self, _mode: u32, _offset: u64, _length: u64) -> Result<(), Errno> {
+        Err(Errno::ESPIPE)
+    }
+
+    fn ioctl(&self, command: u32, argument: &mut dyn IoctlArgument) -> Result<usize, Errno> {
+        match command {
+            FIONREAD => {
+                let count = u32::try_from(self.pipe.bytes()).unwrap_or(u32::MAX);
+                argument.store(&count.to_le_bytes())?;
+                Ok(0)
+            }
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn reopen(&self, flags: OpenFlags) -> Result<FileRef, Errno> {
+        let pipe = self.pipe.own.upgrade().ok_or(Errno::ENXIO)?;
+        Self::open(&pipe, flags, false)
+    }
+
+    fn describe(&self) -> String {
+        alloc::format!("pipe:[{}]", self.pipe.number)
+    }
+}

@@ -1,0 +1,206 @@
+//! /proc and /sys: trees of texts that are made when they are read.
+//!
+//! The trees are tables ([`proc`], [`sys`]). What they say about the process comes from a
+//! [`ProcSource`], which the system-call layer implements.
+
+mod file;
+mod inode;
+mod kernel;
+mod process;
+mod system;
+
+pub use inode::{PseudoFs, PseudoInode};
+
+use crate::inode::InodeRef;
+use crate::table::FdTable;
+use crate::tree::Vfs;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use base::{Errno, Pid, Tid};
+
+/// statfs magic of /proc.
+pub const PROC_MAGIC: u64 = 0x9fa0;
+/// statfs magic of /sys.
+pub const SYSFS_MAGIC: u64 = 0x6265_6572;
+
+const PROC_DEVICE: u64 = 21;
+const SYS_DEVICE: u64 = 20;
+
+/// A file of /proc whose content only the process knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names of proc(5)")]
+pub enum ProcFile {
+    Auxv,
+    Cmdline,
+    Comm,
+    Environ,
+    Limits,
+    Maps,
+    OomScoreAdj,
+    Smaps,
+    Stat,
+    Statm,
+    Status,
+    /// /proc/stat.
+    SystemStat,
+    /// /proc/loadavg.
+    LoadAverage,
+    /// /proc/version.
+    Version,
+    /// /proc/sys/kernel/hostname.
+    Hostname,
+    /// /proc/sys/kernel/osrelease.
+    OsRelease,
+    /// /proc/sys/kernel/random/boot_id.
+    BootId,
+    /// /proc/sys/kernel/random/uuid: another one each time.
+    Uuid,
+    NetArp,
+    NetDev,
+    NetIfInet6,
+    NetIgmp,
+    NetIgmp6,
+    NetNetstat,
+    NetRoute,
+    NetIpv6Route,
+    NetSnmp,
+    NetSockstat,
+    NetTcp,
+    NetTcp6,
+    NetUdp,
+    NetUdp6,
+    NetUnix,
+}
+
+/// What /proc asks of the process.
+pub trait ProcSource: Send + Sync {
+    /// Its id.
+    fn process_id(&self) -> Pid;
+
+    /// The ids of its threads, ascending.
+    fn threads(&self) -> Vec<Tid>;
+
+    /// Its descriptors.
+    fn files(&self) -> Option<Arc<FdTable>>;
+
+    /// Its working directory.
+    fn working_directory(&self) -> Option<InodeRef>;
+
+    /// The path of its program.
+    fn executable(&self) -> String;
+
+    /// The content of a file, of `thread` where that makes a difference.
+    fn content(&self, file: ProcFile, thread: Tid) -> Vec<u8>;
+
+    /// A write to a file (comm, oom_score_adj).
+    ///
+    /// # Errors
+    /// `EINVAL`; `EPERM`: not writable here.
+    fn write(&self, _file: ProcFile, _thread: Tid, _bytes: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+}
+
+impl Vfs {
+    /// Mounts /proc and /sys. The source is held weakly: it owns this tree.
+    ///
+    /// # Errors
+    /// As mount(2).
+    pub fn mount_pseudo(self: &Arc<Self>, source: Weak<dyn ProcSource>) -> Result<(), Errno> {
+        let proc = PseudoFs {
+            name: "proc",
+            device: PROC_DEVICE,
+            magic: PROC_MAGIC,
+            rows: process::ROOT,
+            source: source.clone(),
+            vfs: Arc::downgrade(self),
+        };
+        self.mount("/proc", proc.into_root(), "proc", "rw,nosuid,nodev,noexec,relatime")?;
+        let sys = PseudoFs {
+            name: "sysfs",
+            device: SYS_DEVICE,
+            magic: SYSFS_MAGIC,
+            rows: system::ROOT,
+            source,
+            vfs: Arc::downgrade(self),
+        };
+        self.mount("/sys", sys.into_root(), "sysfs", "rw,nosuid,nodev,noexec,relatime")
+    }
+}
+
+/// A row of a directory.
+pub(crate) struct Row {
+    name: &'static str,
+    entry: Entry,
+}
+
+/// What a row is.
+#[derive(Clone, Copy)]
+pub(crate) enum Entry {
+    /// A directory with fixed rows.
+    Directory(&'static [Row]),
+    /// The directory of one thread's files: the rows of the process's, seen from the thread.
+    Thread,
+    /// A file that does not change.
+    Text(&'static str),
+    /// A file that the kernel knows about.
+    Kernel(fn(&Vfs) -> String),
+    /// A file that the process knows about.
+    Process(ProcFile, u32),
+    /// A symbolic link.
+    Link(Link),
+    /// Directory of the descriptors: fd, or fdinfo.
+    Descriptors {
+        /// fdinfo: files instead of links.
+        info: bool,
+    },
+    /// One descriptor.
+    Descriptor {
+        /// Its number.
+        fd: base::Fd,
+        /// fdinfo.
+        info: bool,
+    },
+    /// Directory of the threads.
+    Threads,
+    /// The root of /proc: fixed rows and the process.
+    ProcessRoot(&'static [Row]),
+}
+
+/// Symbolic links in /proc.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Always the same.
+    Fixed(&'static str),
+    /// /proc/self.
+    Own,
+    /// /proc/thread-self.
+    OwnThread,
+    /// The program.
+    Executable,
+    /// The working directory.
+    WorkingDirectory,
+    /// The root directory.
+    Root,
+}
+
+const fn directory(name: &'static str, rows: &'static [Row]) -> Row {
+    Row { name, entry: Entry::Directory(rows) }
+}
+
+const fn text(name: &'static str, text: &'static str) -> Row {
+    Row { name, entry: Entry::Text(text) }
+}
+
+const fn kernel(name: &'static str, make: fn(&Vfs) -> String) -> Row {
+    Row { name, entry: Entry::Kernel(make) }
+}
+
+const fn process(name: &'static str, file: ProcFile, permissions: u32) -> Row {
+    Row { name, entry: Entry::Process(file, permissions) }
+}
+
+const fn link(name: &'static str, link: Link) -> Row {
+    Row { name, entry: Entry::Link(link) }
+}
