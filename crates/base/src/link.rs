@@ -29,7 +29,8 @@ pub struct LinkCapabilities {
     pub mtu: usize,
     /// It computes TCP and UDP checksums of outgoing frames.
     pub transmit_checksum: bool,
-    /// It cuts TCP segments over IPv4.
+    /// It cuts TCP segments over IPv4: frames of up to 65,549 bytes, the largest IP packet and the
+    /// Ethernet header.
     pub segmentation_ipv4: bool,
     /// It cuts TCP segments over IPv6.
     pub segmentation_ipv6: bool,
@@ -46,7 +47,8 @@ pub trait NetDevice: Send {
     /// Hands the next received frame to `take`; `false` when there is none.
     fn receive(&mut self, take: &mut dyn FnMut(&[u8], ReceiveMeta)) -> bool;
 
-    /// True when [`NetDevice::transmit`] would find room.
+    /// True when [`NetDevice::transmit`] would find room. After `false` the device's interrupt
+    /// comes when there is some, without being asked for.
     fn can_transmit(&mut self) -> bool;
 
     /// Sends a frame of `bytes` bytes that `fill` writes (it gets exactly that many, zeroed or
@@ -62,6 +64,6 @@ pub trait NetDevice: Send {
     fn flush(&mut self);
 
     /// Asks for an interrupt on the next received frame. Returns true when frames came in
-    /// meanwhile: then receive again before sleeping.
+    /// meanwhile, or room to send after there was none: then look again before sleeping.
     fn enable_interrupt(&mut self) -> bool;
 }
