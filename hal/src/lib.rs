@@ -18,6 +18,7 @@
 //! | [`cpu`] | which processor this is; idling |
 //! | [`irq`] | device interrupts: lines, messages, what is pending |
 //! | [`dma`], [`mmio`], [`pci`] | what drivers need |
+//! | [`vdso`] | clock functions that run inside the program |
 //! | [`entropy`], [`console`], [`power`] | seeds, the serial port, the end |
 #![cfg_attr(target_os = "none", no_std)]
 
@@ -31,6 +32,7 @@ mod arch;
 mod arch;
 
 mod types;
+pub mod vdso;
 
 #[cfg(target_os = "none")]
 pub use arch::boot;

@@ -23,6 +23,27 @@ pub fn wall(instant: Instant) -> WallTime {
     WallTime { nanoseconds: WALL_AT_START + instant.nanoseconds() }
 }
 
+/// How the program reads the clocks without a system call (vDSO):
+/// `monotonic = (tsc - tsc_base) * multiplier >> shift` in 128-bit arithmetic,
+/// `wall = monotonic + wall_at_zero`, all in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VdsoParameters {
+    /// The time-stamp counter at [`Instant::ZERO`].
+    pub tsc_base: u64,
+    /// Nanoseconds per tick, `<< shift`.
+    pub multiplier: u64,
+    /// Fixed-point position of `multiplier`.
+    pub shift: u32,
+    /// Wall time at [`Instant::ZERO`], nanoseconds since 1970.
+    pub wall_at_zero: u64,
+}
+
+/// What the vDSO needs. Scripts do not run it: time stands still in it.
+#[must_use]
+pub fn vdso_parameters() -> VdsoParameters {
+    VdsoParameters { tsc_base: 0, multiplier: 0, shift: 32, wall_at_zero: WALL_AT_START }
+}
+
 /// Asks for a timer interrupt at `deadline`; replaces the earlier request. `None`: no interrupt.
 pub fn arm(deadline: Option<Instant>) {
     ARMED.with(|armed| armed.set(deadline.map_or(u64::MAX, Instant::nanoseconds)));
