@@ -12,10 +12,23 @@
 extern crate alloc;
 
 pub mod call;
+pub mod directory;
 pub mod dispatch;
+pub mod epoll;
+pub mod file_attributes;
+pub mod file_backing;
+pub mod file_control;
+pub mod file_io;
+pub mod file_open;
+pub mod file_status;
+pub mod file_transfer;
+pub mod files;
 pub mod identity;
 pub mod information;
 pub mod machine;
+pub mod pipe;
+pub mod poll;
+pub mod proc;
 pub mod process;
 pub mod random;
 pub mod signal;

@@ -1,5 +1,6 @@
 //! The process: the one program that the machine runs.
 
+use crate::files::ProcessFiles;
 use crate::machine::Machine;
 use crate::signal::{Action, Pending, SignalInfo};
 use crate::thread::Thread;
@@ -12,6 +13,7 @@ use base::{Errno, Instant, Pid, Signal, Tid};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use mm::Mm;
 use sched::{FutexTable, WaitQueue};
+use vfs::{FdTable, InodeRef, Vfs};
 
 /// The process id of the program. Linux would give it any; 1 would make programs think that they
 /// are init.
@@ -39,12 +41,31 @@ pub struct Launch {
     pub auxiliary_vector: Vec<u8>,
 }
 
+/// Where the paths of the process start.
+#[derive(Clone)]
+pub struct Directories {
+    /// `/` (chroot(2)).
+    pub root: InodeRef,
+    /// The working directory (chdir(2)).
+    pub working: InodeRef,
+}
+
 /// The process and everything its threads share.
 pub struct Process {
     /// The program's memory.
     pub memory: Arc<Mm>,
     /// What the machine offers.
     pub machine: Arc<Machine>,
+    /// Descriptors, working directory, umask.
+    pub files: ProcessFiles,
+    /// Its descriptors.
+    pub files: Arc<FdTable>,
+    /// The tree of files.
+    pub vfs: Arc<Vfs>,
+    /// Where paths start.
+    pub directories: SpinLock<Directories>,
+    /// Permissions that new files do not get (umask(2)).
+    pub umask: AtomicU32,
     /// Futex waiters.
     pub futexes: Arc<FutexTable>,
     /// What it was started with.
@@ -69,8 +90,22 @@ pub struct Process {
 impl Process {
     /// A process without threads.
     #[must_use]
-    pub fn new(memory: Arc<Mm>, machine: Arc<Machine>, launch: Launch) -> Arc<Self> {
+    pub fn new(
+        memory: Arc<Mm>,
+        machine: Arc<Machine>,
+        vfs: Arc<Vfs>,
+        working_directory: InodeRef,
+        launch: Launch,
+    ) -> Arc<Self> {
+        let root = Arc::clone(vfs.root());
+        let limits = crate::information::Limits::default();
+        let files = FdTable::new();
+        files.set_limit(usize::try_from(limits.descriptors()).unwrap_or(usize::MAX));
         Arc::new(Self {
+            files: Arc::new(files),
+            vfs,
+            directories: SpinLock::new(Directories { root, working: working_directory }),
+            umask: AtomicU32::new(0o022),
             memory,
             machine,
             futexes: Arc::new(FutexTable::new()),
@@ -79,7 +114,7 @@ impl Process {
             actions: SpinLock::new([Action::default(); 64]),
             pending: SpinLock::default(),
             threads: SpinLock::default(),
-            limits: SpinLock::default(),
+            limits: SpinLock::new(limits),
             credentials: SpinLock::default(),
             ended_time: AtomicU64::new(0),
             next_tid: AtomicU32::new(PROCESS_ID.0),
@@ -177,8 +212,10 @@ impl Process {
         ignored && !self.threads.lock().values().any(|thread| thread.blocks_or_awaits(signal))
     }
 
-    /// RLIMIT_NOFILE is now `_descriptors`: the descriptor table follows.
-    pub(crate) fn descriptor_limit_changed(&self, _descriptors: u64) {}
+    /// RLIMIT_NOFILE is now `descriptors`: the descriptor table follows.
+    pub(crate) fn descriptor_limit_changed(&self, descriptors: u64) {
+        self.files.set_limit(usize::try_from(descriptors).unwrap_or(usize::MAX));
+    }
 
     /// How `signal` is handled.
     pub(crate) fn action(&self, signal: Signal) -> Action {

@@ -81,6 +81,16 @@ pub const FAMILIES: &[Family] = &[
     Family { title: "Time", rows: crate::time::ROWS },
     Family { title: "Information and limits", rows: crate::information::ROWS },
     Family { title: "Identity", rows: crate::identity::ROWS },
+    Family { title: "Reading and writing", rows: crate::file_io::ROWS },
+    Family { title: "Copying between files", rows: crate::file_transfer::ROWS },
+    Family { title: "Opening and descriptors", rows: crate::file_open::ROWS },
+    Family { title: "Control of open files", rows: crate::file_control::ROWS },
+    Family { title: "Status of files", rows: crate::file_status::ROWS },
+    Family { title: "Attributes of files", rows: crate::file_attributes::ROWS },
+    Family { title: "Directories and names", rows: crate::directory::ROWS },
+    Family { title: "Pipes, events and timers", rows: crate::pipe::ROWS },
+    Family { title: "epoll", rows: crate::epoll::ROWS },
+    Family { title: "poll and select", rows: crate::poll::ROWS },
 ];
 
 /// One past the highest number in the index.
