@@ -78,10 +78,10 @@ pub(super) unsafe fn write_msr(register: u32, value: u64) {
 #[inline]
 pub(super) fn read_tsc() -> u64 {
     let (low, high): (u32, u32);
-    // SAFETY: no side effects.
+    // SAFETY: no side effects. Without `nomem` the compiler keeps it in order with device accesses.
     unsafe {
         asm!("lfence", "rdtsc", out("eax") low, out("edx") high,
-            options(nostack, nomem, preserves_flags));
+            options(nostack, preserves_flags));
     }
     u64::from(high) << 32 | u64::from(low)
 }

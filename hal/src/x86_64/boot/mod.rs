@@ -38,7 +38,7 @@ global_asm!(
 );
 
 /// What the kernel is told at its start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct BootInfo {
     /// The loader's command line; what is not UTF-8 at its end is cut off.
     pub command_line: &'static str,
