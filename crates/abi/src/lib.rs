@@ -1,6 +1,7 @@
 //! Linux facts: system-call numbers, flags and structures, and nothing else.
 #![no_std]
 
+pub mod file;
 pub mod mman;
 pub mod number;
 pub mod time;

@@ -7,6 +7,7 @@ use base::Instant;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use sched::{Spawner, Timers};
+use vfs::pseudo::ProcFile;
 
 /// Longest time the program runs before others get their turn.
 const SLICE: Duration = Duration::from_millis(4);
@@ -25,6 +26,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Print every system call.
     pub trace: bool,
+    /// /proc/sys/kernel/random/boot_id.
+    pub boot_id: [u8; 16],
     /// When the running task's turn began.
     turn_began: AtomicU64,
     /// When the running task's turn ends.
@@ -42,8 +45,16 @@ impl Machine {
         cpus: u32,
         trace: bool,
     ) -> Arc<Self> {
+        let mut boot_id = [0; 16];
+        random.fill(&mut boot_id);
         let (turn_began, slice_end) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { timers, spawner, random, hostname, cpus, trace, turn_began, slice_end })
+        Arc::new(Self { timers, spawner, random, hostname, cpus, trace, boot_id, turn_began, slice_end })
+    }
+
+    /// A file of /proc/net.
+    #[must_use]
+    pub fn network_text(&self, _file: ProcFile) -> String {
+        String::new()
     }
 
     /// Arms the timer for the next thing to come: the end of this turn, or a deadline. Called

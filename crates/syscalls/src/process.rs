@@ -1,6 +1,5 @@
 //! The process: the one program that the machine runs.
 
-use crate::files::ProcessFiles;
 use crate::machine::Machine;
 use crate::signal::{Action, Pending, SignalInfo};
 use crate::thread::Thread;
@@ -56,8 +55,6 @@ pub struct Process {
     pub memory: Arc<Mm>,
     /// What the machine offers.
     pub machine: Arc<Machine>,
-    /// Descriptors, working directory, umask.
-    pub files: ProcessFiles,
     /// Its descriptors.
     pub files: Arc<FdTable>,
     /// The tree of files.

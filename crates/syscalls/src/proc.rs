@@ -1,0 +1,295 @@
+//! What /proc tells about the process (proc(5)).
+
+use crate::information::{Limits, RELEASE};
+use crate::process::{PROCESS_ID, Process};
+use crate::thread::Thread;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::{Errno, Instant, Pid, Tid};
+use core::fmt::Write;
+use core::sync::atomic::Ordering;
+use vfs::pseudo::{ProcFile, ProcSource};
+use vfs::{FdTable, InodeRef};
+
+/// The process as /proc sees it.
+impl ProcSource for Process {
+    fn process_id(&self) -> Pid {
+        PROCESS_ID
+    }
+
+    fn threads(&self) -> Vec<Tid> {
+        self.thread_ids()
+    }
+
+    fn files(&self) -> Option<Arc<FdTable>> {
+        Some(Arc::clone(&self.files))
+    }
+
+    fn working_directory(&self) -> Option<InodeRef> {
+        Some(Arc::clone(&self.directories.lock().working))
+    }
+
+    fn executable(&self) -> String {
+        self.launch.executable.clone()
+    }
+
+    fn content(&self, file: ProcFile, thread: Tid) -> Vec<u8> {
+        let text = match file {
+            ProcFile::Auxv => return self.launch.auxiliary_vector.clone(),
+            ProcFile::Cmdline => return zero_separated(&self.launch.arguments),
+            ProcFile::Environ => return zero_separated(&self.launch.environment),
+            ProcFile::Comm => format!("{}\n", self.name_of(thread)),
+            ProcFile::Limits => limits(&self.limits.lock()),
+            ProcFile::Maps => written(|out| self.memory.maps(out)),
+            ProcFile::Smaps => written(|out| self.memory.smaps_rollup(out)),
+            ProcFile::OomScoreAdj => String::from("0\n"),
+            ProcFile::Stat => self.stat(thread),
+            ProcFile::Statm => self.statm(),
+            ProcFile::Status => self.status(thread),
+            ProcFile::SystemStat => self.system_stat(),
+            ProcFile::LoadAverage => self.load_average(),
+            ProcFile::Version => format!("Linux version {RELEASE} (eggos) #1 SMP\n"),
+            ProcFile::Hostname => format!("{}\n", self.machine.hostname),
+            ProcFile::OsRelease => format!("{RELEASE}\n"),
+            ProcFile::BootId => uuid(self.machine.boot_id),
+            ProcFile::Uuid => {
+                let mut bytes = [0; 16];
+                self.machine.random.fill(&mut bytes);
+                uuid(bytes)
+            }
+            _ => self.machine.network_text(file),
+        };
+        text.into_bytes()
+    }
+
+    fn write(&self, file: ProcFile, thread: Tid, bytes: &[u8]) -> Result<(), Errno> {
+        match (file, self.thread(thread)) {
+            (ProcFile::Comm, Some(thread)) => {
+                let mut name = [0; 16];
+                let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+                for (slot, byte) in name.iter_mut().take(15).zip(text) {
+                    *slot = *byte;
+                }
+                *thread.name.lock() = name;
+                Ok(())
+            }
+            (ProcFile::OomScoreAdj, _) => Ok(()),
+            _ => Err(Errno::EPERM),
+        }
+    }
+}
+
+impl Process {
+    fn any_thread(&self, tid: Tid) -> Option<Arc<Thread>> {
+        self.thread(tid).or_else(|| self.threads.lock().values().next().cloned())
+    }
+
+    /// The thread's name, or what the kernel names it after: the program, cut to 15 bytes.
+    fn name_of(&self, tid: Tid) -> String {
+        let set = self.any_thread(tid).map(|thread| *thread.name.lock()).unwrap_or_default();
+        let end = set.iter().position(|byte| *byte == 0).unwrap_or(set.len());
+        if let Some(name) = set.get(..end).filter(|name| !name.is_empty()) {
+            return String::from_utf8_lossy(name).into_owned();
+        }
+        let program = self.launch.executable.rsplit('/').next().unwrap_or_default();
+        program.chars().take(15).collect()
+    }
+
+    /// Clock ticks (1/100 s) that the process ran.
+    fn running_ticks(&self) -> u64 {
+        let threads = self.threads.lock();
+        let live: u64 = threads.values().map(|t| t.user_time.load(Ordering::Relaxed)).sum();
+        (live + self.ended_time.load(Ordering::Relaxed)) / 10_000_000
+    }
+
+    fn stat(&self, tid: Tid) -> String {
+        let memory = self.memory.statistics();
+        let started = self.started.nanoseconds() / 10_000_000;
+        let threads = self.threads.lock().len();
+        let (virtual_bytes, resident) =
+            (memory.virtual_bytes, memory.resident_bytes / base::PAGE_SIZE);
+        let (name, ticks) = (self.name_of(tid), self.running_ticks());
+        format!(
+            "{tid} ({name}) R 1 {PROCESS_ID} {PROCESS_ID} 1025 {PROCESS_ID} 4194304 0 0 0 0 \
+             {ticks} 0 0 0 20 0 {threads} 0 {started} {virtual_bytes} {resident} \
+             18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+        )
+    }
+
+    fn statm(&self) -> String {
+        let memory = self.memory.statistics();
+        let pages = |bytes: u64| bytes / base::PAGE_SIZE;
+        format!(
+            "{} {} 0 {} 0 {} 0\n",
+            pages(memory.virtual_bytes),
+            pages(memory.resident_bytes),
+            pages(memory.text_bytes),
+            pages(memory.data_bytes + memory.stack_bytes)
+        )
+    }
+
+    fn status(&self, tid: Tid) -> String {
+        let memory = self.memory.statistics();
+        let kib = |bytes: u64| bytes / 1024;
+        let (user, group) = {
+            let credentials = self.credentials.lock();
+            (credentials.user, credentials.group)
+        };
+        let (mask, pending) = self.any_thread(tid).map_or((0, 0), |thread| {
+            let signals = thread.signals.lock();
+            (signals.mask, signals.pending.set())
+        });
+        let (ignored, caught) = self.handled_signals();
+        let shared_pending = self.pending.lock().set();
+        let threads = self.threads.lock().len();
+        let cpus = (1_u64 << self.machine.cpus.min(63)) - 1;
+        let mut text = format!("Name:\t{}\nUmask:\t", self.name_of(tid));
+        let _ = write!(text, "{:04o}\n", self.umask.load(Ordering::Relaxed));
+        let _ = write!(
+            text,
+            "State:\tR (running)\nTgid:\t{PROCESS_ID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t1\n\
+             TracerPid:\t0\nUid:\t{0}\t{1}\t{1}\t{1}\nGid:\t{2}\t{3}\t{3}\t{3}\nFDSize:\t{4}\n\
+             Groups:\t \nVmPeak:\t{5:8} kB\nVmSize:\t{6:8} kB\nVmLck:\t{7:8} kB\n\
+             VmHWM:\t{8:8} kB\nVmRSS:\t{8:8} kB\nRssAnon:\t{8:8} kB\nRssFile:\t       0 kB\n\
+             RssShmem:\t       0 kB\nVmData:\t{9:8} kB\nVmStk:\t{10:8} kB\nVmExe:\t{11:8} kB\n\
+             VmLib:\t       0 kB\nVmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t0/1024\n",
+            user.real,
+            user.effective,
+            group.real,
+            group.effective,
+            self.files.size(),
+            kib(memory.peak_bytes),
+            kib(memory.virtual_bytes),
+            kib(memory.locked_bytes),
+            kib(memory.resident_bytes),
+            kib(memory.data_bytes),
+            kib(memory.stack_bytes),
+            kib(memory.text_bytes),
+        );
+        let _ = write!(
+            text,
+            "SigPnd:\t{pending:016x}\nShdPnd:\t{shared_pending:016x}\nSigBlk:\t{mask:016x}\n\
+             SigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t0000000000000000\n\
+             CapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n\
+             NoNewPrivs:\t0\nSeccomp:\t0\nCpus_allowed:\t{cpus:x}\nMems_allowed:\t1\n\
+             voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n"
+        );
+        text
+    }
+
+    /// Masks of the signals that are ignored and of those that have a handler.
+    fn handled_signals(&self) -> (u64, u64) {
+        let actions = self.actions.lock();
+        let mask = |test: &dyn Fn(u64) -> bool| {
+            actions
+                .iter()
+                .enumerate()
+                .filter(|(_, action)| test(action.handler))
+                .fold(0, |mask, (at, _)| mask | 1 << at)
+        };
+        (mask(&|handler| handler == 1), mask(&|handler| handler > 1))
+    }
+
+    fn system_stat(&self) -> String {
+        let busy = self.running_ticks();
+        let up = hal::clock::now().nanoseconds() / 10_000_000 * u64::from(self.machine.cpus);
+        let idle = up.saturating_sub(busy);
+        let mut text = format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n");
+        for cpu in 0..self.machine.cpus {
+            let share = u64::from(self.machine.cpus);
+            let _ = writeln!(text, "cpu{cpu} {} 0 0 {} 0 0 0 0 0 0", busy / share, idle / share);
+        }
+        let booted = hal::clock::wall(Instant::ZERO).seconds();
+        let threads = self.threads.lock().len();
+        let _ = write!(
+            text,
+            "intr 0\nctxt 0\nbtime {booted}\nprocesses 1\nprocs_running {threads}\n\
+             procs_blocked 0\n"
+        );
+        text
+    }
+
+    /// There is no history: the tasks runnable now stand for all three averages.
+    fn load_average(&self) -> String {
+        let runnable = self.machine.spawner.runnable() + 1;
+        let threads = self.threads.lock().len();
+        format!("{runnable}.00 {runnable}.00 {runnable}.00 {runnable}/{threads} {PROCESS_ID}\n")
+    }
+}
+
+fn zero_separated(texts: &[String]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn written(write: impl FnOnce(&mut dyn Write) -> core::fmt::Result) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut text);
+    text
+}
+
+/// A version 4 UUID of these bytes (RFC 9562).
+fn uuid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push('\n');
+    text
+}
+
+/// The rows of /proc/self/limits: name and unit, by resource number.
+const LIMIT_NAMES: [(&str, &str); 16] = [
+    ("Max cpu time", "seconds"),
+    ("Max file size", "bytes"),
+    ("Max data size", "bytes"),
+    ("Max stack size", "bytes"),
+    ("Max core file size", "bytes"),
+    ("Max resident set", "bytes"),
+    ("Max processes", "processes"),
+    ("Max open files", "files"),
+    ("Max locked memory", "bytes"),
+    ("Max address space", "bytes"),
+    ("Max file locks", "locks"),
+    ("Max pending signals", "signals"),
+    ("Max msgqueue size", "bytes"),
+    ("Max nice priority", ""),
+    ("Max realtime priority", ""),
+    ("Max realtime timeout", "us"),
+];
+
+fn limits(limits: &Limits) -> String {
+    let mut text = format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let value = |value: u64| match value {
+        u64::MAX => String::from("unlimited"),
+        value => format!("{value}"),
+    };
+    for ((name, unit), limit) in LIMIT_NAMES.iter().zip(limits.0) {
+        let (soft, hard) = (value(limit.soft), value(limit.hard));
+        let _ = writeln!(text, "{name:<25} {soft:<20} {hard:<20} {unit:<10}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_say_that_they_are_random_ones() {
+        let text = uuid([0xff; 16]);
+        assert_eq!(text, "ffffffff-ffff-4fff-bfff-ffffffffffff\n");
+    }
+}
