@@ -46,10 +46,9 @@ for memory in 12M 64M 3G 6G; do
 done
 machine microvm 64M -append 'wall=1800000000000000000 some words'
 machine "$microvm" 64M -icount shift=0
-# Processors with less: no SMAP, no FSGSBASE, no XSAVE, no 1 GiB pages, no NX.
+# Processors with less: no SMAP, no FSGSBASE, no XSAVE, no 1 GiB pages.
 machine q35 256M -cpu qemu64
 machine q35 256M -cpu max,-smap,-smep,-umip
 machine q35 256M -cpu max,-xsave,-avx,-avx2,-fsgsbase
 machine q35 256M -cpu max,-xsaveopt,-pdpe1gb,-rdrand,-rdseed
-machine q35 256M -cpu max,-nx
 exit "$failed"

@@ -36,7 +36,7 @@ pub struct VdsoParameters {
 }
 
 fn scale(value: u64, factor: u64) -> u64 {
-    (u128::from(value) * u128::from(factor) >> SHIFT) as u64
+    ((u128::from(value) * u128::from(factor)) >> SHIFT) as u64
 }
 
 /// `numerator / denominator << SHIFT`.

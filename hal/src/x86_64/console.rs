@@ -5,7 +5,7 @@ use super::irq::{self, Irq};
 use base::sync::SpinLock;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-// SAFETY (all ports): a serial port and the debug console only move bytes.
+// SAFETY: a serial port and the debug console only move bytes.
 const DATA: Port = unsafe { Port::at(0x3f8) };
 // SAFETY: as above.
 const INTERRUPT_ENABLE: Port = unsafe { Port::at(0x3f9) };

@@ -122,9 +122,9 @@ macro_rules! access {
         #[must_use]
         #[inline]
         pub fn $read(&self, offset: usize) -> $int {
+            let Some(at) = self.at(offset, size_of::<$int>()) else { return 0 };
             // SAFETY: inside the ring and aligned; all other accesses are atomic too.
-            self.at(offset, size_of::<$int>())
-                .map_or(0, |at| unsafe { &*at.cast::<$atomic>() }.load(Ordering::Acquire))
+            unsafe { &*at.cast::<$atomic>() }.load(Ordering::Acquire)
         }
 
         /// Stores one value at a byte offset, aligned to its size.

@@ -4,9 +4,9 @@
 //! is aligned to it. The header lies at the start. A slab with free objects is in its class's list;
 //! an empty one goes back unless it is the last there.
 
+use super::memory;
 use super::paging::direct_mut;
 use super::pool::{self, HEAP_FRAMES, Purpose};
-use super::memory;
 use base::PAGE_SIZE;
 use base::sync::SpinLock;
 use core::alloc::Layout;

@@ -39,11 +39,11 @@ impl Builder {
     pub(super) fn add(&mut self, start: u64, bytes: u64) {
         let end = start.saturating_add(bytes).min(DIRECT_BYTES) & !(PAGE_SIZE - 1);
         let start = start.max(LOW_END).next_multiple_of(PAGE_SIZE);
-        if start < end {
-            if let Some(slot) = self.map.ranges.get_mut(self.map.count) {
-                *slot = MemoryRange { start, end };
-                self.map.count += 1;
-            }
+        if start < end
+            && let Some(slot) = self.map.ranges.get_mut(self.map.count)
+        {
+            *slot = MemoryRange { start, end };
+            self.map.count += 1;
         }
     }
 

@@ -244,7 +244,12 @@ pub(crate) fn bases(_: &BootInfo) -> Outcome {
         program(&[0xf3, 0x48, 0x0f, 0xae, 0xd0, 0xf3, 0x48, 0x0f, 0xae, 0xdb, 0x0f, 0x05])?;
     context.registers.rax = 0x1234_5678;
     context.registers.rbx = 0xffff_ffff_8000_0000;
-    check(step(&mut context, &space) == Trap::Syscall, "WRFSBASE is not allowed")?;
+    let trap = step(&mut context, &space);
+    if trap == Trap::Exception(Exception { vector: vector::INVALID_OPCODE, error_code: 0 }) {
+        // This processor does not have the instructions.
+        return Ok(());
+    }
+    check(trap == Trap::Syscall, "WRFSBASE is not allowed")?;
     let bases = (context.registers.fs_base, context.registers.gs_base);
     check(bases == (0x1234_5678, 0xffff_ffff_8000_0000), "bases that the program wrote")?;
     context.registers.fs_base = 0x8000_0000_0000_0000;
