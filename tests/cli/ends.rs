@@ -1,0 +1,170 @@
+//! How a machine can end, and what `egg` makes of it.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::stage::{Ended, Stage, wait_for};
+
+fn pid(child: &std::process::Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
+
+#[test]
+fn the_programs_code_is_eggs_code() {
+    for code in ["0", "1", "7", "255"] {
+        let stage = Stage::with_qemu(&format!("show hello; tell ready 'exit {code}'; exit 33"));
+        let ended = stage.egg(&["run", "program"]);
+        assert_eq!(ended.code, code.parse().ok(), "{ended:?}");
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("hello\n", ""));
+    }
+}
+
+#[test]
+fn a_program_killed_by_a_signal_is_named() {
+    let stage = Stage::with_qemu("tell ready 'signal SIGSEGV'; exit 33");
+    stage.egg(&["run", "program"]).one_line(128 + 11, "killed by SIGSEGV");
+}
+
+#[test]
+fn a_panic_of_the_kernel_is_told_with_its_trace() {
+    let stage = Stage::with_qemu("tell 'panic boom at x.rs:1' 'frame 0xffffffff80201234'; exit 35");
+    let ended = stage.egg(&["run", "program"]);
+    assert_eq!(ended.code, Some(124), "{ended:?}");
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines[0], "egg: kernel panic: boom at x.rs:1");
+    assert!(lines[1].starts_with("egg:   0xffffffff80201234"), "{lines:?}");
+    assert!(lines[2].starts_with("egg: kernel failure: panic"), "{lines:?}");
+}
+
+#[test]
+fn a_machine_that_never_started_is_no_success() {
+    let silent = Stage::with_qemu("exit 0");
+    silent.egg(&["run", "program"]).one_line(124, "stopped by itself");
+    let wordless = Stage::with_qemu("exit 33");
+    wordless.egg(&["run", "program"]).one_line(124, "without saying");
+    let word_without_status = Stage::with_qemu("tell 'exit 0'; exit 0");
+    word_without_status.egg(&["run", "program"]).one_line(124, "stopped by itself");
+    let odd = Stage::with_qemu("tell 'exit 0'; exit 35");
+    odd.egg(&["run", "program"]).one_line(124, "status 35");
+}
+
+#[test]
+fn a_failure_of_qemu_comes_with_its_words() {
+    let stage = Stage::with_qemu("echo 'qemu: no such board' >&2; exit 1");
+    stage.egg(&["run", "program"]).one_line(125, "qemu: no such board");
+    let stage = Stage::with_qemu("kill -KILL $$");
+    stage.egg(&["run", "program"]).one_line(125, "QEMU was killed by SIGKILL");
+}
+
+#[test]
+fn warnings_of_the_kernel_are_passed_on() {
+    let stage = Stage::with_qemu("tell 'warn no DHCP answer' 'exit 0'; exit 33");
+    let ended = stage.egg(&["run", "program"]);
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.stderr, "egg: warning: no DHCP answer\n");
+}
+
+#[test]
+fn input_reaches_the_program_after_ready_and_ends_with_control_d() {
+    let stage = Stage::with_qemu(
+        "sleep 0.2; tell ready; IFS= read -r -d $'\\x04' text <&$console; show \"got $text\"; tell 'exit 0'; exit 33",
+    );
+    let mut child = stage.start(&["run", "program"]);
+    child.stdin.take().unwrap().write_all(b"some input").unwrap();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "got some input\n"), "{ended:?}");
+}
+
+#[test]
+fn much_output_arrives_whole() {
+    let stage = Stage::with_qemu("seq 1 50000 >&$console; tell 'exit 0'; exit 33");
+    let ended = stage.egg(&["run", "program"]);
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.stdout.lines().count(), 50000);
+    assert!(ended.stdout.ends_with("\n50000\n"));
+}
+
+#[test]
+fn an_interrupt_is_passed_on_and_the_second_ends_the_machine() {
+    let stage = Stage::with_qemu(
+        "tell ready; IFS= read -r -n 1 key <&$console; printf '%d\\n' \"'$key\" > key; exec sleep 60",
+    );
+    let child = stage.start(&["run", "program"]);
+    // The stand-in reads the key only once egg runs; until then a signal would end egg itself.
+    std::thread::sleep(Duration::from_millis(500));
+    kill(pid(&child), Signal::SIGINT).unwrap();
+    assert_eq!(wait_for(&stage.path("key")), "3\n");
+    kill(pid(&child), Signal::SIGINT).unwrap();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), ""), "{ended:?}");
+}
+
+#[test]
+fn a_termination_ends_the_machine() {
+    let stage = Stage::with_qemu("echo $$ > pid; exec sleep 60");
+    let child = stage.start(&["run", "program"]);
+    wait_for(&stage.path("pid"));
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(128 + 15), "{ended:?}");
+}
+
+#[test]
+fn a_machine_that_ignores_sigterm_is_killed() {
+    let stage = Stage::with_qemu("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done");
+    let child = stage.start(&["run", "program"]);
+    wait_for(&stage.path("pid"));
+    let started = Instant::now();
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(128 + 15), "{ended:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn the_machine_dies_with_egg() {
+    let stage = Stage::with_qemu("echo $$ > pid; exec sleep 60");
+    let mut child = stage.start(&["run", "program"]);
+    let machine: i32 = wait_for(&stage.path("pid")).trim().parse().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gone = || kill(Pid::from_raw(machine), None).is_err();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !gone() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(gone(), "the machine outlived egg");
+}
+
+#[test]
+fn output_that_nobody_reads_ends_the_machine() {
+    let stage = Stage::with_qemu("tell ready; while show line; do sleep 0.01; done; sleep 60");
+    let mut child = stage.start(&["run", "program"]);
+    drop(child.stdout.take());
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(128 + 13), "{ended:?}");
+}
+
+#[test]
+fn kvm_is_tried_and_the_result_kept() {
+    // The stand-in works with TCG only, and counts how often KVM is tried.
+    let stage = Stage::with_qemu(
+        "case \"$*\" in *'-accel kvm'*) echo x >> tries; echo 'no ring 0' >&2; exit 1;; esac; tell ready 'exit 5'; exit 33",
+    );
+    if std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+        stage.egg(&["run", "--accel", "kvm", "program"]).one_line(125, "no KVM: ");
+        assert_eq!(stage.egg(&["run", "program"]).code, Some(5));
+        return;
+    }
+    for _ in 0..2 {
+        let ended = stage.egg(&["run", "program"]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(5), ""), "{ended:?}");
+    }
+    assert_eq!(wait_for(&stage.path("tries")), "x\n");
+    let ended = stage.egg(&["run", "--verbose", "program"]);
+    assert!(ended.stderr.contains("egg: no KVM, running with TCG: "), "{ended:?}");
+    stage.egg(&["run", "--accel", "kvm", "program"]).one_line(125, "no ring 0");
+}
