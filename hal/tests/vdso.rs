@@ -1,5 +1,6 @@
 //! Runs the vDSO's code on the host, against the host's own clock.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hal::clock::VdsoParameters;
 use hal::memory::Frame;

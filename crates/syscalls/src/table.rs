@@ -78,6 +78,7 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     Family { title: "Threads and futexes", rows: crate::threads::ROWS },
     Family { title: "Signals", rows: crate::signals::ROWS },
+    Family { title: "Memory", rows: crate::memory::ROWS },
     Family { title: "Time", rows: crate::time::ROWS },
     Family { title: "Information and limits", rows: crate::information::ROWS },
     Family { title: "Identity", rows: crate::identity::ROWS },
