@@ -1,11 +1,11 @@
 //! Memory that devices read and write.
 
-use super::memory;
 use super::paging::direct_mut;
 use super::pool::{self, Purpose};
+use super::{memory, slab};
 use crate::types::OutOfMemory;
-use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use base::{PAGE_SIZE, PhysAddr};
+use core::alloc::Layout;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
@@ -21,10 +21,10 @@ unsafe impl Send for Memory {}
 // SAFETY: shared access is atomic (`DmaRing`) or read-only (`DmaBuffer`).
 unsafe impl Sync for Memory {}
 
-/// Buffers below a page come from the heap, which keeps such blocks within one page and aligned.
+/// Buffers up to half a page come from the heap's slabs, which keep such blocks within one page and aligned.
 fn small_layout(bytes: usize) -> Option<Layout> {
     let size = bytes.max(16).next_power_of_two();
-    (size < PAGE_SIZE as usize).then(|| Layout::from_size_align(size, size).ok()).flatten()
+    (size <= slab::MAX_SIZE).then(|| Layout::from_size_align(size, size).ok()).flatten()
 }
 
 fn frames(bytes: usize) -> u64 {
@@ -45,9 +45,11 @@ impl Memory {
         if !pool::has_room() {
             return Err(OutOfMemory);
         }
-        // SAFETY: the layout is not empty.
-        let start = unsafe { alloc_zeroed(layout) };
-        Ok(Self { start: NonNull::new(start).ok_or(OutOfMemory)?, bytes })
+        let class = slab::class_of(layout).ok_or(OutOfMemory)?;
+        let start = NonNull::new(slab::allocate(class)).ok_or(OutOfMemory)?;
+        // SAFETY: objects of the class are at least as large as the layout.
+        unsafe { start.write_bytes(0, layout.size()) };
+        Ok(Self { start, bytes })
     }
 
     fn physical(&self) -> PhysAddr {
@@ -56,9 +58,9 @@ impl Memory {
 
     /// Frees memory from `new` (`small`) or `pages`.
     fn free(&mut self, small: bool) {
-        match small_layout(self.bytes).filter(|_| small) {
-            // SAFETY: allocated with this layout.
-            Some(layout) => unsafe { dealloc(self.start.as_ptr(), layout) },
+        match small_layout(self.bytes).filter(|_| small).and_then(slab::class_of) {
+            // SAFETY: an object of this class.
+            Some(class) => unsafe { slab::release(self.start.as_ptr(), class) },
             // SAFETY: allocated as this many frames.
             None => unsafe { pool::release_range(self.physical().0, frames(self.bytes)) },
         }

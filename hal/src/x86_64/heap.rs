@@ -1,8 +1,9 @@
-//! The kernel's heap: small objects from [`super::slab`], larger ones as whole frames.
+//! The kernel's heap: small objects from [`super::slab`], larger ones as whole frames, contiguous
+//! when possible and else from [`super::scatter`].
 
 use super::paging::direct_mut;
 use super::pool::{self, HEAP_FRAMES, Purpose};
-use super::{memory, slab};
+use super::{memory, scatter, slab};
 use base::PAGE_SIZE;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
@@ -25,31 +26,41 @@ fn allocate_large(layout: Layout) -> *mut u8 {
             HEAP_FRAMES.fetch_add(count, Relaxed);
             direct_mut(block)
         }
-        Err(_) => ptr::null_mut(),
+        Err(_) => allocate_scattered(layout),
     }
+}
+
+#[cold]
+fn allocate_scattered(layout: Layout) -> *mut u8 {
+    if layout.align() as u64 > PAGE_SIZE {
+        return ptr::null_mut();
+    }
+    scatter::allocate(frames(layout.size()))
 }
 
 // SAFETY: blocks are disjoint, as large and aligned as asked for, and stay until given back.
 unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match slab::class_of(layout) {
-            Some(class) => slab::allocate(class),
-            None => allocate_large(layout),
-        }
+        let Some(class) = slab::class_of(layout) else { return allocate_large(layout) };
+        let block = slab::allocate(class);
+        if block.is_null() { allocate_scattered(layout) } else { block }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        match slab::class_of(layout) {
-            // SAFETY: the caller gives back what `alloc` returned for this layout.
-            Some(class) => unsafe { slab::release(block, class) },
-            None => {
-                let count = frames(layout.size());
-                HEAP_FRAMES.fetch_sub(count, Relaxed);
-                // SAFETY: as above.
-                unsafe { pool::release_range(memory::physical(block), count) };
-            }
+        let count = frames(layout.size());
+        // SAFETY (all): the caller gives back what `alloc` returned for this layout.
+        if scatter::owns(block) {
+            // SAFETY: as above.
+            unsafe { scatter::release(block, count) };
+        } else if let Some(class) = slab::class_of(layout) {
+            // SAFETY: as above.
+            unsafe { slab::release(block, class) };
+        } else {
+            HEAP_FRAMES.fetch_sub(count, Relaxed);
+            // SAFETY: as above.
+            unsafe { pool::release_range(memory::physical(block), count) };
         }
     }
 
@@ -57,7 +68,7 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the caller promises that `size` rounded up to the alignment does not overflow.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         let stays = match (slab::class_of(layout), slab::class_of(new)) {
-            (Some(old), Some(new)) => old == new,
+            (Some(old), Some(new)) => old == new && !scatter::owns(block),
             (None, None) => frames(layout.size()) == frames(size),
             _ => false,
         };

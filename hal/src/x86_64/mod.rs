@@ -33,6 +33,7 @@ pub mod pci;
 mod percpu;
 mod pool;
 pub mod power;
+mod scatter;
 mod slab;
 pub mod space;
 mod string;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `DIRECT_BASE` | all memory, at its physical address (never executable, the kernel image left out) |
 //! | `DEVICE_BASE` | device registers, uncached, in the order they were mapped |
+//! | `SCATTER_BASE` | large blocks of the heap, made of single frames |
 //! | `KERNEL_BASE` | the kernel image: text, read-only data, data |
 
 use super::features::{self, Feature};
@@ -20,6 +21,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(super) const DIRECT_BASE: u64 = 0xffff_8000_0000_0000;
 const DEVICE_BASE: u64 = 0xffff_8080_0000_0000;
 const DEVICE_BYTES: u64 = 1 << 39;
+pub(super) const SCATTER_BASE: u64 = 0xffff_8100_0000_0000;
+pub(super) const SCATTER_BYTES: u64 = 1 << 39;
 pub(super) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 /// The direct map is one entry of the top table: 512 GiB.
 pub(super) const DIRECT_BYTES: u64 = 1 << 39;
@@ -180,7 +183,7 @@ pub(super) fn init(memory: impl Iterator<Item = (u64, u64, bool)>) -> Result<(),
     let root = new_table()?;
     // SAFETY: just made.
     let top = unsafe { table(root) };
-    for address in [DIRECT_BASE, DEVICE_BASE, KERNEL_BASE] {
+    for address in [DIRECT_BASE, DEVICE_BASE, SCATTER_BASE, KERNEL_BASE] {
         next_table(&top[index(address, 3)])?;
     }
     for (start, end, writable) in memory {
@@ -236,6 +239,28 @@ pub(super) fn activate(root: u64) {
         // SAFETY: callers pass the kernel's root or one made by `space`, with the same kernel half.
         unsafe { instructions::write_cr3(root) };
     }
+}
+
+/// Maps one frame of the scattered part of the heap.
+pub(super) fn map_scattered(at: u64, frame: u64) -> Result<(), OutOfMemory> {
+    map_kernel(kernel_root(), at, frame, PAGE_SIZE, WRITABLE | no_execute())
+}
+
+/// Unmaps one; returns its frame. Other processors would get their request to forget it here.
+pub(super) fn unmap_scattered(at: u64) -> Option<u64> {
+    let mut physical = kernel_root();
+    for level in (1..=3).rev() {
+        // SAFETY: tables of the kernel's half are never freed, and this part has no large pages.
+        let entry = unsafe { table(physical) }[index(at, level)].load(Relaxed);
+        if entry & PRESENT == 0 {
+            return None;
+        }
+        physical = entry & ADDRESS;
+    }
+    // SAFETY: as above.
+    let entry = unsafe { table(physical) }[index(at, 0)].swap(0, Relaxed);
+    instructions::invalidate_page(at);
+    (entry & PRESENT != 0).then_some(entry & ADDRESS)
 }
 
 /// Maps device registers, uncached: `bytes` from the page that holds `physical`.

@@ -7,11 +7,19 @@ use super::{console, paging, power};
 use core::arch::asm;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 const FRAMES: usize = 32;
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
+/// Where an exception hit kernel code: its instruction and frame pointer, 0 when none did.
+static EXCEPTION: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// The panic that follows is about an exception at `instruction`: the trace starts there.
+pub(super) fn note_exception(instruction: u64, frame_pointer: u64) {
+    EXCEPTION[0].store(instruction, Relaxed);
+    EXCEPTION[1].store(frame_pointer, Relaxed);
+}
 
 /// A line under construction; what does not fit is cut off.
 struct Line {
@@ -68,11 +76,25 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     power::off(false)
 }
 
+fn print_frame(address: u64) {
+    let mut line = Line::new();
+    let _ = write!(line, "frame {address:#x}");
+    console::control_unlocked(line.text());
+    console::write_unlocked(b"  ");
+    console::write_unlocked(line.text().as_bytes());
+    console::write_unlocked(b"\r\n");
+}
+
 /// Walks the frame pointers.
 fn backtrace() {
     let mut frame: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) frame, options(nostack, nomem, preserves_flags)) };
+    let [instruction, exception_frame] = [EXCEPTION[0].load(Relaxed), EXCEPTION[1].load(Relaxed)];
+    if instruction != 0 {
+        print_frame(instruction);
+        frame = exception_frame;
+    }
     for _ in 0..FRAMES {
         if !paging::in_kernel_data(frame) {
             return;
@@ -82,12 +104,7 @@ fn backtrace() {
         if !paging::in_kernel_text(address) {
             return;
         }
-        let mut line = Line::new();
-        let _ = write!(line, "frame {address:#x}");
-        console::control_unlocked(line.text());
-        console::write_unlocked(b"  ");
-        console::write_unlocked(line.text().as_bytes());
-        console::write_unlocked(b"\r\n");
+        print_frame(address);
         if next <= frame {
             return;
         }

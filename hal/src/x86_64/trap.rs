@@ -333,6 +333,7 @@ extern "C" fn kernel_trap(frame: &mut KernelFrame) {
         }
         _ => {}
     }
+    super::panic::note_exception(frame.instruction, frame.frame_pointer);
     panic!(
         "exception {} in the kernel at {:#x}, error code {:#x}, address {:#x}, stack {:#x}",
         frame.vector,

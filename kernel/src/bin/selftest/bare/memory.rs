@@ -91,6 +91,12 @@ pub(crate) fn heap(_: &BootInfo) -> Outcome {
     growing.shrink_to_fit();
     check(growing == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "shrinking lost bytes")?;
     drop(growing);
+    // Larger than any contiguous block.
+    if start.free > 10_000 {
+        let mut large = vec![1_u8; 20 << 20];
+        large.extend_from_slice(&[2; 5000]);
+        check(large[(20 << 20) - 1] == 1 && large[20 << 20] == 2, "a large block")?;
+    }
     let end = memory::statistics();
     check(end.heap < start.heap + 64, "the heap keeps what was freed")
 }
@@ -104,13 +110,21 @@ pub(crate) fn exhaustion(_: &BootInfo) -> Outcome {
         let Ok(frame) = Frame::zeroed() else { break };
         frames.push(frame);
     }
+    let got = frames.len() as u64;
     if limit == start.free {
         check(Frame::zeroed().is_err(), "more frames than there are")?;
         check(memory::statistics().free > 100, "no reserve is left")?;
         let heap = vec![1_u8; 100_000];
         check(heap.len() == 100_000, "the heap has no reserve")?;
+        // Only single frames are free: large blocks are put together from them.
+        let mut at = 0;
+        frames.retain(|_| {
+            at += 1;
+            at % 2 == 0
+        });
+        let heap = vec![7_u8; 600_000];
+        check(heap.iter().all(|byte| *byte == 7), "a scattered block")?;
     }
-    let got = frames.len() as u64;
     drop(frames);
     let end = memory::statistics();
     check(got * 10 > limit * 7, "too few frames")?;
