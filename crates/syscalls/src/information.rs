@@ -236,6 +236,7 @@ fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
     const PR_GET_TIMERSLACK: i32 = 30;
     const PR_SET_NO_NEW_PRIVS: i32 = 38;
     const PR_GET_NO_NEW_PRIVS: i32 = 39;
+    const PR_SET_VMA: i32 = abi::mman::PR_SET_VMA.cast_signed();
     const DEFAULT_TIMER_SLACK: usize = 50_000;
     match call.int(0) {
         PR_SET_NAME => {
@@ -264,6 +265,7 @@ fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
         PR_GET_TIMERSLACK => Ok(DEFAULT_TIMER_SLACK),
         PR_SET_NO_NEW_PRIVS if call.long(1) == 1 => Ok(0),
         PR_GET_NO_NEW_PRIVS => Ok(0),
+        PR_SET_VMA => crate::memory::set_name(call),
         _ => Err(Errno::EINVAL),
     }
 }

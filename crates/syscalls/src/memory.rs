@@ -5,8 +5,9 @@ use crate::mapped_file::MappedFile;
 use crate::table::{Row, full, partial, refused};
 use crate::trace::Argument::{self, Fd, Flags, Hex, Int, Name, Size};
 use abi::mman::{
-    MAP_DROPPABLE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, MLOCK_ONFAULT, MapFlags,
-    MlockallFlags, MremapFlags, MsyncFlags, Prot, madv,
+    ANON_VMA_NAME_MAX_LEN, MAP_DROPPABLE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE,
+    MLOCK_ONFAULT, MapFlags, MlockallFlags, MremapFlags, MsyncFlags, PR_SET_VMA_ANON_NAME, Prot,
+    madv,
 };
 use abi::number as nr;
 use base::address::USER_END;
@@ -315,6 +316,26 @@ fn mlockall(call: &Call<'_>) -> Result<usize, Errno> {
     }
     call.memory().lock_all(flags);
     Ok(0)
+}
+
+/// prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME): names memory in /proc/self/maps. Go does so.
+pub(crate) fn set_name(call: &Call<'_>) -> Result<usize, Errno> {
+    if call.long(1) != PR_SET_VMA_ANON_NAME {
+        return Err(Errno::EINVAL);
+    }
+    let (start, length, name) = (call.address(2), call.long(3), call.address(4));
+    if name.is_null() {
+        return call.memory().set_name(start, length, None).map(|()| 0);
+    }
+    let name = call.memory().read_c_string(name, ANON_VMA_NAME_MAX_LEN);
+    let name = name.map_err(|errno| match errno {
+        Errno::ENAMETOOLONG => Errno::EINVAL,
+        errno => errno,
+    })?;
+    // As Linux: printable, and nothing that could be mistaken in a shell or in the file.
+    let allowed = |byte: &u8| (b' '..=b'~').contains(byte) && !b"\\`$[]".contains(byte);
+    let name = core::str::from_utf8(&name).ok().filter(|name| name.as_bytes().iter().all(allowed));
+    call.memory().set_name(start, length, Some(name.ok_or(Errno::EINVAL)?)).map(|()| 0)
 }
 
 /// membarrier(2). With one CPU no thread of the program runs while the call is made, and coming
