@@ -1,2 +1,19 @@
-//! The kernel upper half.
+//! The kernel's upper half in one piece: the process, its files, its network and the loop that
+//! runs them.
+//!
+//! The machine boots it (`kernel`), and so does the simulation (`tests/`): with virtual time, a
+//! seeded order of tasks, a scripted program and a wire that loses frames.
 #![no_std]
+
+extern crate alloc;
+
+mod console;
+mod network;
+mod root;
+mod start;
+mod step;
+
+pub use console::Console;
+pub use network::Link;
+pub use start::{Parts, StartError, System};
+pub use step::{Next, last_words};

@@ -21,3 +21,9 @@ pub fn idle() {
         super::clock::arm(None);
     }
 }
+
+/// AT_HWCAP and AT_HWCAP2 as Linux gives them.
+#[must_use]
+pub fn capabilities() -> (u64, u64) {
+    (0, 0)
+}

@@ -26,3 +26,12 @@ pub fn idle() {
     // leaves HLT waiting; the handlers only set bits.
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
+
+/// AT_HWCAP and AT_HWCAP2 as Linux gives them: the feature bits of CPUID leaf 1 (EDX), and bit 1
+/// when programs may use RDFSBASE and its like.
+#[must_use]
+pub fn capabilities() -> (u64, u64) {
+    let [_, _, _, features] = super::instructions::cpuid(1, 0);
+    let fs_gs_base = super::features::has(super::features::Feature::FsGsBase);
+    (u64::from(features), u64::from(fs_gs_base) << 1)
+}

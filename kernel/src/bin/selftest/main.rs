@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod bare {
     pub(crate) mod devices;
+    pub(crate) mod hostile;
     pub(crate) mod memory;
     pub(crate) mod pages;
     pub(crate) mod time;
@@ -52,6 +53,8 @@ mod bare {
         ("user: flags are sanitised", user::flags),
         ("user: FS and GS bases", user::bases),
         ("user: protection changes take effect", user::protection),
+        ("user: no way out of 64-bit mode", user::compatibility),
+        ("user: random programs", hostile::random_programs),
         ("vectors: initial state", vectors::initial),
         ("vectors: two threads do not mix", vectors::switching),
         ("vectors: duplicates and drops", vectors::copies),

@@ -211,6 +211,22 @@ pub(crate) fn bad_pointers(_: &BootInfo) -> Outcome {
     check(context.registers.rsp == 0x8000_0000_0000_0001, "rsp changed")
 }
 
+pub(crate) fn compatibility(_: &BootInfo) -> Outcome {
+    // push selector; push TEXT; lretq, where a 32-bit segment would be, and the kernel's own
+    for selector in [0x23, 0x20, 0x10, 0x13, 0x08] {
+        let code = [0x6a, selector, 0x68, 0, 0, 0x40, 0, 0x48, 0xcb];
+        let (space, mut context) = program(&code)?;
+        context.registers.rsp = MEMORY + 4096;
+        let Trap::Exception(exception) = step(&mut context, &space) else {
+            return Err("the program entered another code segment");
+        };
+        check(exception.vector == vector::GENERAL_PROTECTION, "not a protection fault")?;
+    }
+    // sysenter
+    let (space, mut context) = program(&[0x0f, 0x34])?;
+    check(matches!(step(&mut context, &space), Trap::Exception(_)), "SYSENTER did something")
+}
+
 pub(crate) fn flags(_: &BootInfo) -> Outcome {
     let (space, mut context) = program(CALL_FOREVER)?;
     context.registers = pattern(1);

@@ -1,0 +1,65 @@
+//! The loop that everything hangs on, one step at a time.
+
+use crate::start::System;
+use alloc::format;
+use alloc::string::String;
+use base::Instant;
+use hal::{clock, irq};
+use syscalls::process::ExitStatus;
+
+/// What to do after a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Step again: something may be runnable.
+    Again,
+    /// Nothing to do until an interrupt; the timer is armed.
+    Idle,
+    /// The program ended.
+    Ended(ExitStatus),
+}
+
+impl System {
+    /// Takes pending device work, wakes what is due, runs one task for one turn.
+    pub fn step(&self) -> Next {
+        if let Some(status) = self.process.exit_status() {
+            return Next::Ended(status);
+        }
+        let pending = irq::take_pending();
+        if pending & self.console_interrupts != 0 {
+            self.console.receive();
+        }
+        let now = clock::now();
+        self.network.poll_if_due(now, pending);
+        self.machine.timers.expire(now);
+        self.machine.begin_turn(now);
+        if self.executor.run_one() {
+            return Next::Again;
+        }
+        self.prepare_idle(now)
+    }
+
+    /// Arms the timer for whatever comes first. Devices are asked for interrupts last: what they
+    /// have by then is work.
+    fn prepare_idle(&self, now: Instant) -> Next {
+        if self.network.enable_interrupts() || irq::any_pending() {
+            return Next::Again;
+        }
+        let timer = self.machine.timers.next();
+        let network = self.network.next_deadline();
+        let first = [timer, network].into_iter().flatten().min();
+        if first.is_some_and(|deadline| deadline <= now) {
+            return Next::Again;
+        }
+        clock::arm(first);
+        Next::Idle
+    }
+}
+
+/// The lines for the control channel that tell how the program ended.
+#[must_use]
+pub fn last_words(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("exit {code}"),
+        ExitStatus::Signal(signal) => format!("signal {signal}"),
+    }
+}

@@ -1,0 +1,121 @@
+//! The machine from power-on to the program's end.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+use base::PAGE_SIZE;
+use bundle::Archive;
+use bundle::config::{self, Config};
+use core::fmt::Arguments;
+use drivers::Devices;
+use hal::boot::BootInfo;
+use system::{Link, Next, Parts, StartError, System};
+
+hal::entry!(main);
+
+fn main(info: BootInfo) -> ! {
+    let (archive, config) = match settings(&info) {
+        Ok(settings) => settings,
+        Err(problem) => refuse(&problem),
+    };
+    let verbose = config.verbose;
+    if verbose {
+        say_machine(&info);
+    }
+    let mut log = |line: Arguments<'_>| {
+        if verbose {
+            say(line);
+        }
+    };
+    let mut devices = drivers::probe(info.command_line, &mut log);
+    let seed = seed(&mut devices);
+    let parts = Parts {
+        archive,
+        config,
+        links: links(devices),
+        seed,
+        cpus: hal::cpu::count(),
+        console_irq: hal::console::irq(),
+        shuffle: None,
+        script: None,
+    };
+    let system = match System::new(parts) {
+        Ok(system) => system,
+        Err(problem) => refuse(&problem),
+    };
+    run(&system)
+}
+
+/// Runs the program to its end and the machine to its.
+fn run(system: &System) -> ! {
+    loop {
+        match system.step() {
+            Next::Again => {}
+            Next::Idle => hal::cpu::idle(),
+            Next::Ended(status) => {
+                hal::console::control(&system::last_words(status));
+                hal::power::off(true)
+            }
+        }
+    }
+}
+
+/// The archive and the settings in it, changed by the command line.
+fn settings(info: &BootInfo) -> Result<(Archive<'static>, Config), StartError> {
+    let bytes = info.archive.ok_or(StartError::NoArchive)?;
+    let archive = Archive::new(bytes);
+    let entry = archive.find(config::PATH).map_err(StartError::Archive)?;
+    let text = entry.ok_or(StartError::NoSettings)?.data;
+    let mut config = Config::parse(text).map_err(StartError::Settings)?;
+    for problem in config.apply_command_line(info.command_line) {
+        say(format_args!("eggos: command line: {problem}\n"));
+    }
+    Ok((archive, config))
+}
+
+/// A seed from the processor and from virtio-rng, whatever there is.
+fn seed(devices: &mut Devices) -> [u8; 32] {
+    let mut seed = [0; 32];
+    let has_hardware = hal::entropy::seed(&mut seed);
+    let mut more = [0; 32];
+    let warn = &mut |line: Arguments<'_>| say(format_args!("eggos: {line}\n"));
+    let from_device = devices.seed(&mut more, warn);
+    for (byte, other) in seed.iter_mut().zip(more) {
+        *byte ^= other;
+    }
+    if !has_hardware && from_device == 0 {
+        say(format_args!(
+            "eggos: no hardware randomness: keys made by this machine can be guessed\n"
+        ));
+    }
+    seed
+}
+
+fn links(devices: Devices) -> Vec<Link> {
+    devices.nets.into_iter().map(|net| Link { device: net.device, irq: net.irq }).collect()
+}
+
+fn say_machine(info: &BootInfo) {
+    let memory = hal::memory::statistics();
+    say(format_args!(
+        "eggos {}: {} MiB of memory, {} CPU, kernel at {:#x}..{:#x}, archive of {} KiB\n",
+        env!("CARGO_PKG_VERSION"),
+        memory.total * PAGE_SIZE / (1 << 20),
+        hal::cpu::count(),
+        info.kernel.0,
+        info.kernel.1,
+        info.archive.map_or(0, |archive| archive.len() / 1024),
+    ));
+}
+
+fn say(line: Arguments<'_>) {
+    let text: Box<str> = format!("{line}").into();
+    hal::console::write(text.as_bytes());
+}
+
+/// The machine cannot run the program: says why, to the console and to `egg`, and ends.
+fn refuse(problem: &StartError) -> ! {
+    say(format_args!("eggos: {problem}\n"));
+    hal::console::control(&format!("refused {problem}"));
+    hal::power::off(true)
+}
