@@ -95,19 +95,15 @@ pub fn go(package: &str, version: GoVersion, variant: Variant) -> Result<PathBuf
     Ok(output)
 }
 
-/// Compiles a C file of `tests/vm/c` statically.
-pub fn c(file: &str, compiler: &str, flags: &[&str]) -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c").join(file);
-    let name = format!("{}-{compiler}", file.trim_end_matches(".c"));
-    let output = program_path("c", &name)?;
+/// Compiles files of `tests/vm/c` statically into a program named after the first.
+pub fn c(files: &[&str], compiler: &str, flags: &[&str]) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("c");
+    let name = files.first().map_or("program", |file| file.trim_end_matches(".c"));
+    let output = program_path("c", &format!("{name}-{compiler}"))?;
     let mut command = Command::new(compiler);
-    command
-        .args(["-static", "-O2", "-Wall", "-Wextra"])
-        .args(flags)
-        .arg("-o")
-        .arg(&output)
-        .arg(source);
-    succeed(command).with_context(|| format!("compile {file}"))?;
+    command.current_dir(folder).args(["-static", "-O2", "-Wall", "-Wextra"]);
+    command.args(flags).arg("-o").arg(&output).args(files);
+    succeed(command).with_context(|| format!("compile {name}"))?;
     Ok(output)
 }
 

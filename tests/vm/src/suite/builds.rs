@@ -15,6 +15,15 @@ use crate::vm::Vm;
 /// `xorps %xmm15,%xmm15`, which the register ABI's wrappers begin with.
 const CLEAR_X15: [u8; 4] = [0x45, 0x0f, 0x57, 0xff];
 
+/// For C without a library that must not touch vector registers by itself.
+const FREESTANDING: [&str; 5] = [
+    "-nostdlib",
+    "-ffreestanding",
+    "-fno-stack-protector",
+    "-fno-tree-loop-distribute-patterns",
+    "-mgeneral-regs-only",
+];
+
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for version in build::ALL {
@@ -33,8 +42,7 @@ pub(super) fn tests() -> Vec<Test> {
         tests.push(Test::new(format!("wrappers/{version}"), set, move |_| wrappers(version)));
     }
     tests.push(Test::new("c/contract".into(), Set::Core, |mode| {
-        let flags = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"];
-        Vm::of(&build::c("contract.c", "gcc", &flags)?, mode).run(LIMIT)
+        Vm::of(&build::c(&["contract.c", "contract.S"], "gcc", &FREESTANDING)?, mode).run(LIMIT)
     }));
     for compiler in ["gcc", "musl-gcc"] {
         tests.push(Test::new(format!("c/hello/{compiler}"), Set::Core, move |mode| {
@@ -42,7 +50,7 @@ pub(super) fn tests() -> Vec<Test> {
                 println!("       ({compiler} is not installed: not tried)");
                 return Ok(());
             }
-            Vm::of(&build::c("hello.c", compiler, &["-pthread"])?, mode).run(LIMIT)
+            Vm::of(&build::c(&["hello.c"], compiler, &["-pthread"])?, mode).run(LIMIT)
         }));
     }
     tests.push(Test::new("rust/hello".into(), Set::Core, |mode| {
