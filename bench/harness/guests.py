@@ -1,7 +1,6 @@
 """The machines that are compared: which words QEMU gets for each."""
 
 import functools
-import os
 import shlex
 import subprocess
 from dataclasses import dataclass, field
@@ -100,7 +99,7 @@ class Linux(Guest):
         entries += [program("bin/busybox", paths.need(paths.BIN / "busybox").read_bytes()),
                     archive.Entry("bin/sh", 0o120777, b"busybox"),
                     program("init", init.encode()), program("app", what.path.read_bytes())]
-        path = paths.WORK / f"initramfs-{what.name}-{os.getpid()}.cpio"
+        path = paths.temporary() / f"initramfs-{what.name}.cpio"
         archive.write(path, entries)
         return path
 
@@ -142,9 +141,9 @@ class Eggos(Guest):
 
 @functools.cache
 def split_image(egg: Path, what: Program) -> tuple[Path, Path]:
-    image = paths.WORK / f"{what.name}-{os.getpid()}.egg"
+    image = paths.temporary() / f"{what.name}.egg"
     command = [str(egg), "build", "-o", str(image), str(what.path), *(["--", *what.arguments] if what.arguments else [])]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     entries = archive.read(image)
     image.unlink()
     # QEMU gets the kernel by itself; a second copy would only cost the guest memory.

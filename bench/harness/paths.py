@@ -1,7 +1,11 @@
 """Where things are."""
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,3 +38,11 @@ def need(path: Path) -> Path:
     if not path.exists():
         raise SystemExit(f"{os.path.relpath(path)} is missing: run bench/setup")
     return path
+
+
+@functools.cache
+def temporary() -> Path:
+    """A folder for what only this run needs; it goes at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -171,8 +171,7 @@ def micro_row(line: str, turn: Turn, record: Record) -> None:
 
 
 def boot_instructions(guest: Guest, options: Options, record: Record) -> None:
-    out = paths.WORK / f"marks-{guest.name}.txt"
-    out.unlink(missing_ok=True)
+    out = paths.temporary() / f"marks-{guest.name}.txt"
     marks = go_marks(SERVER)
     plugin = f"{paths.need(paths.PLUGIN)},out={out},from={Elf(guest.kernel()).pvh_entry():#x}"
     plugin += "".join(f",mark={address:x}:{code}" for address, code in marks.values())
