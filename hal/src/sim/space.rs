@@ -49,8 +49,7 @@ impl AddressSpace {
     /// pages were mapped.
     pub fn unmap(&self, range: PageRange) -> usize {
         let mut pages = self.pages();
-        let gone: Vec<_> =
-            pages.range(range.start()..range.end()).map(|(page, _)| *page).collect();
+        let gone: Vec<_> = pages.range(range.start()..range.end()).map(|(page, _)| *page).collect();
         for page in &gone {
             pages.remove(page);
         }

@@ -61,7 +61,8 @@ impl Descriptors {
                 0,
                 0x00af_9b00_0000_ffff, // 0x10 kernel code
                 0x00cf_9300_0000_ffff, // 0x18 kernel data
-                0x00cf_fb00_0000_ffff, // 0x23 user code, 32-bit (never entered)
+                // 0x23 would be 32-bit user code. There is none: no program leaves 64-bit mode.
+                0,
                 0x00cf_f300_0000_ffff, // 0x2b user data
                 0x00af_fb00_0000_ffff, // 0x33 user code
                 0,
@@ -157,6 +158,7 @@ pub(super) fn load() {
             "mov ds, {zero:x}",
             "mov es, {zero:x}",
             "ltr {tss:x}",
+            "lldt {zero:x}",
             "lidt [{gates}]",
             table = in(reg) &raw const table,
             gates = in(reg) &raw const gates,
@@ -171,18 +173,23 @@ pub(super) fn load() {
     init_syscall();
 }
 
-/// SYSCALL goes to `trap::syscall`, with these flags cleared: TF, IF, DF, IOPL, NT, RF, AC.
+/// SYSCALL goes to `trap::syscall`, with these flags cleared: TF, IF, DF, IOPL, NT, RF, VM, AC.
 fn init_syscall() {
     const IA32_EFER: u32 = 0xc000_0080;
     const IA32_STAR: u32 = 0xc000_0081;
     const IA32_LSTAR: u32 = 0xc000_0082;
+    const IA32_CSTAR: u32 = 0xc000_0083;
+    const IA32_SYSENTER_CS: u32 = 0x174;
     const IA32_FMASK: u32 = 0xc000_0084;
-    const CLEARED: u64 = 0x5_7700;
+    const CLEARED: u64 = 0x7_7700;
     // SAFETY: the entry point is a stub made for it; long mode implies these registers.
     unsafe {
         let efer = super::instructions::read_msr(IA32_EFER);
         write_msr(IA32_STAR, u64::from(SYSRET_BASE) << 48 | u64::from(KERNEL_CODE) << 32);
         write_msr(IA32_LSTAR, trap::syscall as *const () as u64);
+        // Programs cannot reach these two: closed all the same.
+        write_msr(IA32_CSTAR, trap::syscall as *const () as u64);
+        write_msr(IA32_SYSENTER_CS, 0);
         write_msr(IA32_FMASK, CLEARED);
         write_msr(IA32_EFER, efer | 1);
     }

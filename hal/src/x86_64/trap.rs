@@ -64,7 +64,11 @@ pub(super) extern "C" fn stubs() {
 extern "C" fn common() {
     naked_asm!(
         "test byte ptr [rsp + 24], 3",
+        "jnz 2f",
+        // QEMU 7.2 lets a program's IRETD set VM; then CS is any number.
+        "test byte ptr [rsp + 34], 2",
         "jz {kernel}",
+        "2:",
         "swapgs",
         "mov gs:[{scratch}], rdi",
         "mov rdi, gs:[{context}]",

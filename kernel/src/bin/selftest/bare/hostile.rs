@@ -84,10 +84,17 @@ const INTERESTING: [&[u8]; 16] = [
     &[0x0f, 0x01, 0xd1],             // xsetbv
 ];
 
-pub(crate) fn random_programs(_: &BootInfo) -> Outcome {
-    let mut random = Random(0x1234_5678_9abc_def1);
+/// The number after `name` on the command line.
+fn parameter(info: &BootInfo, name: &str) -> Option<u64> {
+    info.command_line.split(' ').find_map(|word| word.strip_prefix(name))?.parse().ok()
+}
+
+/// `programs=` and `seed=` on the command line run more, and others.
+pub(crate) fn random_programs(info: &BootInfo) -> Outcome {
+    let mut random = Random(parameter(info, "seed=").unwrap_or(0x1234_5678_9abc_def1));
+    let programs = parameter(info, "programs=").unwrap_or(PROGRAMS);
     let mut interrupts = 0;
-    for _ in 0..PROGRAMS {
+    for _ in 0..programs {
         let space = pages::space()?;
         let text = fresh(&space, TEXT, PageProtection::all())?;
         let data = fresh(&space, MEMORY, PageProtection::all())?;
@@ -129,5 +136,5 @@ pub(crate) fn random_programs(_: &BootInfo) -> Outcome {
         }
     }
     clock::arm(None);
-    check(interrupts < u64::from(TRAPS) * PROGRAMS, "nothing ran")
+    check(interrupts < u64::from(TRAPS) * programs, "nothing ran")
 }
