@@ -11,7 +11,7 @@ use bundle::Metadata;
 use bundle::config::{Config, Network, Size};
 
 use crate::cli::{AccelWish, MachineKind};
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Ended, Failure};
 use crate::image::Tree;
 use crate::kernel::Kernel;
 use crate::launch::MemoryFile;
@@ -24,62 +24,84 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// What the probe ends with.
 const CODE: u8 = 42;
 
-/// Chooses; with a reason when KVM was wanted or preferred, and is not to be had.
-pub(crate) fn choose(wish: AccelWish, kernel: &Kernel, verbose: bool) -> anyhow::Result<Accel> {
+/// What KVM turned out to be.
+enum Kvm {
+    Works,
+    /// Why it cannot be used.
+    Problem(String),
+}
+
+/// Chooses; with a reason when KVM was wanted or preferred, and is not to be had. `Err(Ended)`
+/// within the result: `egg` was told to stop meanwhile.
+pub(crate) fn choose(
+    wish: AccelWish,
+    kernel: &Kernel,
+    verbose: bool,
+) -> anyhow::Result<Result<Accel, Ended>> {
     if wish == AccelWish::Tcg {
-        return Ok(Accel::Tcg);
+        return Ok(Ok(Accel::Tcg));
     }
-    match (kvm_problem(kernel), wish) {
-        (None, _) => Ok(Accel::Kvm),
-        (Some(problem), AccelWish::Kvm) => Failure::err(
+    let kvm = match kvm(kernel) {
+        Ok(kvm) => kvm,
+        Err(ended) => return Ok(Err(ended)),
+    };
+    match (kvm, wish) {
+        (Kvm::Works, _) => Ok(Ok(Accel::Kvm)),
+        (Kvm::Problem(problem), AccelWish::Kvm) => Failure::err(
             Code::Usage,
             format!("no KVM: {problem}; --accel tcg runs everywhere, only slower"),
         ),
-        (Some(problem), _) => {
+        (Kvm::Problem(problem), _) => {
             if verbose {
                 eprintln!("egg: no KVM, running with TCG: {problem}");
             }
-            Ok(Accel::Tcg)
+            Ok(Ok(Accel::Tcg))
         }
     }
 }
 
-/// Why KVM cannot be used; `None`: it can.
-fn kvm_problem(kernel: &Kernel) -> Option<String> {
+/// Tries KVM, or remembers what came of it.
+fn kvm(kernel: &Kernel) -> Result<Kvm, Ended> {
     if let Err(error) = File::options().read(true).write(true).open(DEVICE) {
-        return Some(match error.kind() {
+        return Ok(Kvm::Problem(match error.kind() {
             ErrorKind::NotFound => format!("there is no {DEVICE}"),
             ErrorKind::PermissionDenied => {
-                format!(
-                    "{DEVICE} may not be opened; join the group kvm: sudo usermod -aG kvm $USER"
-                )
+                format!("{DEVICE} may not be opened; join its group: sudo usermod -aG kvm $USER")
             }
             _ => format!("{DEVICE}: {error}"),
-        });
+        }));
     }
     let cache = cache_path(kernel);
-    if let Some(known) = cache.as_ref().and_then(|path| fs::read_to_string(path).ok()) {
-        return (!known.is_empty()).then_some(known);
-    }
-    let problem = match probe(kernel) {
-        Ok(Outcome::Exited(CODE)) => None,
-        // Says nothing about KVM, so it is not to be remembered.
-        Ok(Outcome::NoQemu | Outcome::Stopped(_)) => return None,
-        Ok(Outcome::TimedOut) => {
-            Some(format!("{DEVICE} exists, but the kernel does not run on it"))
+    let known = cache.as_ref().and_then(|path| fs::read_to_string(path).ok());
+    let problem = match known {
+        Some(problem) => problem,
+        None => {
+            let problem = match probe(kernel) {
+                Ok(Outcome::Exited(CODE)) => String::new(),
+                Ok(Outcome::Stopped(number)) => return Err(Ended::by_signal(number)),
+                // Says nothing about KVM, so it is not remembered; the run itself will tell.
+                Ok(Outcome::NoQemu) => return Ok(Kvm::Works),
+                Ok(outcome) => does_not_run(&outcome),
+                Err(error) => format!("{DEVICE} cannot be tried: {error:#}"),
+            };
+            if let Some(path) = cache {
+                // Without a cache the next run tries again.
+                let _ = path.parent().map(fs::create_dir_all);
+                let _ = fs::write(path, &problem);
+            }
+            problem
         }
-        Ok(Outcome::KernelFailed(why) | Outcome::QemuFailed(why)) => {
-            Some(format!("{DEVICE} exists, but does not run the kernel: {why}"))
-        }
-        Ok(other) => Some(format!("{DEVICE} exists, but does not run the kernel: {other:?}")),
-        Err(error) => Some(format!("{DEVICE} cannot be tried: {error}")),
     };
-    if let Some(path) = cache {
-        // Without a cache the next run tries again.
-        let _ = path.parent().map(fs::create_dir_all);
-        let _ = fs::write(path, problem.as_deref().unwrap_or_default());
-    }
-    problem
+    Ok(if problem.is_empty() { Kvm::Works } else { Kvm::Problem(problem) })
+}
+
+fn does_not_run(outcome: &Outcome) -> String {
+    let why = match outcome {
+        Outcome::KernelFailed(why) | Outcome::QemuFailed(why) => format!(": {why}"),
+        Outcome::TimedOut => ": nothing happens".to_owned(),
+        other => format!(": {other:?}"),
+    };
+    format!("{DEVICE} exists, but does not run the kernel{why}")
 }
 
 /// One file a boot of the host and a kernel.

@@ -12,7 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::control::{Event, Lines, ORDERLY_STATUS};
 use crate::launch;
-use crate::qemu::{Channel, Machine};
+use crate::qemu::{self, Channel, Machine};
 
 /// How a machine ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,7 +78,11 @@ pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::R
     let (control, control_of_qemu) = launch::stream()?;
     machine.console = Channel::Socket(number(&console_of_qemu));
     machine.control = Channel::Socket(number(&control_of_qemu));
-    let child = launch::spawn(&machine.arguments())?;
+    let arguments = machine.arguments();
+    if connection.verbose {
+        eprintln!("egg: {}", qemu::shell_line(&arguments));
+    }
+    let child = launch::spawn(&arguments)?;
     drop((console_of_qemu, control_of_qemu));
     let mut running = Running {
         child,

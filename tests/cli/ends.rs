@@ -8,6 +8,9 @@ use nix::unistd::Pid;
 
 use crate::stage::{Ended, Stage, wait_for};
 
+/// KVM is not to be tried first.
+const RUN: &[&str] = &["run", "--accel", "tcg", "program"];
+
 fn pid(child: &std::process::Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
 }
@@ -16,7 +19,7 @@ fn pid(child: &std::process::Child) -> Pid {
 fn the_programs_code_is_eggs_code() {
     for code in ["0", "1", "7", "255"] {
         let stage = Stage::with_qemu(&format!("show hello; tell ready 'exit {code}'; exit 33"));
-        let ended = stage.egg(&["run", "program"]);
+        let ended = stage.egg(RUN);
         assert_eq!(ended.code, code.parse().ok(), "{ended:?}");
         assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("hello\n", ""));
     }
@@ -25,13 +28,13 @@ fn the_programs_code_is_eggs_code() {
 #[test]
 fn a_program_killed_by_a_signal_is_named() {
     let stage = Stage::with_qemu("tell ready 'signal SIGSEGV'; exit 33");
-    stage.egg(&["run", "program"]).one_line(128 + 11, "killed by SIGSEGV");
+    stage.egg(RUN).one_line(128 + 11, "killed by SIGSEGV");
 }
 
 #[test]
 fn a_panic_of_the_kernel_is_told_with_its_trace() {
     let stage = Stage::with_qemu("tell 'panic boom at x.rs:1' 'frame 0xffffffff80201234'; exit 35");
-    let ended = stage.egg(&["run", "program"]);
+    let ended = stage.egg(RUN);
     assert_eq!(ended.code, Some(124), "{ended:?}");
     let lines: Vec<_> = ended.stderr.lines().collect();
     assert_eq!(lines[0], "egg: kernel panic: boom at x.rs:1");
@@ -42,27 +45,27 @@ fn a_panic_of_the_kernel_is_told_with_its_trace() {
 #[test]
 fn a_machine_that_never_started_is_no_success() {
     let silent = Stage::with_qemu("exit 0");
-    silent.egg(&["run", "program"]).one_line(124, "stopped by itself");
+    silent.egg(RUN).one_line(124, "stopped by itself");
     let wordless = Stage::with_qemu("exit 33");
-    wordless.egg(&["run", "program"]).one_line(124, "without saying");
+    wordless.egg(RUN).one_line(124, "without saying");
     let word_without_status = Stage::with_qemu("tell 'exit 0'; exit 0");
-    word_without_status.egg(&["run", "program"]).one_line(124, "stopped by itself");
+    word_without_status.egg(RUN).one_line(124, "stopped by itself");
     let odd = Stage::with_qemu("tell 'exit 0'; exit 35");
-    odd.egg(&["run", "program"]).one_line(124, "status 35");
+    odd.egg(RUN).one_line(124, "status 35");
 }
 
 #[test]
 fn a_failure_of_qemu_comes_with_its_words() {
     let stage = Stage::with_qemu("echo 'qemu: no such board' >&2; exit 1");
-    stage.egg(&["run", "program"]).one_line(125, "qemu: no such board");
+    stage.egg(RUN).one_line(125, "qemu: no such board");
     let stage = Stage::with_qemu("kill -KILL $$");
-    stage.egg(&["run", "program"]).one_line(125, "QEMU was killed by SIGKILL");
+    stage.egg(RUN).one_line(125, "QEMU was killed by SIGKILL");
 }
 
 #[test]
 fn warnings_of_the_kernel_are_passed_on() {
     let stage = Stage::with_qemu("tell 'warn no DHCP answer' 'exit 0'; exit 33");
-    let ended = stage.egg(&["run", "program"]);
+    let ended = stage.egg(RUN);
     assert_eq!(ended.code, Some(0));
     assert_eq!(ended.stderr, "egg: warning: no DHCP answer\n");
 }
@@ -72,7 +75,7 @@ fn input_reaches_the_program_after_ready_and_ends_with_control_d() {
     let stage = Stage::with_qemu(
         "sleep 0.2; tell ready; IFS= read -r -d $'\\x04' text <&$console; show \"got $text\"; tell 'exit 0'; exit 33",
     );
-    let mut child = stage.start(&["run", "program"]);
+    let mut child = stage.start(RUN);
     child.stdin.take().unwrap().write_all(b"some input").unwrap();
     let ended = Ended::of(child.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "got some input\n"), "{ended:?}");
@@ -81,7 +84,7 @@ fn input_reaches_the_program_after_ready_and_ends_with_control_d() {
 #[test]
 fn much_output_arrives_whole() {
     let stage = Stage::with_qemu("seq 1 50000 >&$console; tell 'exit 0'; exit 33");
-    let ended = stage.egg(&["run", "program"]);
+    let ended = stage.egg(RUN);
     assert_eq!(ended.code, Some(0));
     assert_eq!(ended.stdout.lines().count(), 50000);
     assert!(ended.stdout.ends_with("\n50000\n"));
@@ -92,7 +95,7 @@ fn an_interrupt_is_passed_on_and_the_second_ends_the_machine() {
     let stage = Stage::with_qemu(
         "tell ready; IFS= read -r -n 1 key <&$console; printf '%d\\n' \"'$key\" > key; exec sleep 60",
     );
-    let child = stage.start(&["run", "program"]);
+    let child = stage.start(RUN);
     // The stand-in reads the key only once egg runs; until then a signal would end egg itself.
     std::thread::sleep(Duration::from_millis(500));
     kill(pid(&child), Signal::SIGINT).unwrap();
@@ -105,7 +108,7 @@ fn an_interrupt_is_passed_on_and_the_second_ends_the_machine() {
 #[test]
 fn a_termination_ends_the_machine() {
     let stage = Stage::with_qemu("echo $$ > pid; exec sleep 60");
-    let child = stage.start(&["run", "program"]);
+    let child = stage.start(RUN);
     wait_for(&stage.path("pid"));
     kill(pid(&child), Signal::SIGTERM).unwrap();
     let ended = Ended::of(child.wait_with_output().unwrap());
@@ -115,7 +118,7 @@ fn a_termination_ends_the_machine() {
 #[test]
 fn a_machine_that_ignores_sigterm_is_killed() {
     let stage = Stage::with_qemu("trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done");
-    let child = stage.start(&["run", "program"]);
+    let child = stage.start(RUN);
     wait_for(&stage.path("pid"));
     let started = Instant::now();
     kill(pid(&child), Signal::SIGTERM).unwrap();
@@ -127,7 +130,7 @@ fn a_machine_that_ignores_sigterm_is_killed() {
 #[test]
 fn the_machine_dies_with_egg() {
     let stage = Stage::with_qemu("echo $$ > pid; exec sleep 60");
-    let mut child = stage.start(&["run", "program"]);
+    let mut child = stage.start(RUN);
     let machine: i32 = wait_for(&stage.path("pid")).trim().parse().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -142,7 +145,7 @@ fn the_machine_dies_with_egg() {
 #[test]
 fn output_that_nobody_reads_ends_the_machine() {
     let stage = Stage::with_qemu("tell ready; while show line; do sleep 0.01; done; sleep 60");
-    let mut child = stage.start(&["run", "program"]);
+    let mut child = stage.start(RUN);
     drop(child.stdout.take());
     let ended = Ended::of(child.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(128 + 13), "{ended:?}");

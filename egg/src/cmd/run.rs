@@ -27,9 +27,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
     for forward in &mut forwards {
         forward.claim()?;
     }
+    let accel = match accel::choose(args.accel, &content.kernel, args.verbose)? {
+        Ok(accel) => accel,
+        Err(ended) => return Ok(ended),
+    };
     let mut machine = Machine {
         kind: args.machine,
-        accel: accel::choose(args.accel, &content.kernel, args.verbose)?,
+        accel,
         memory,
         cpus: content.config.cpus.unwrap_or(1),
         kernel: "kernel".into(),
@@ -53,9 +57,6 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
 }
 
 fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<Ended> {
-    if verbose {
-        eprintln!("egg: {}", qemu::shell_line(&machine.arguments()));
-    }
     let started = Instant::now();
     let mut symbols = None;
     let mut on_event = |event: &Event| match event {
