@@ -20,7 +20,9 @@ pub const AT_EMPTY_PATH: u32 = 0x1000;
 pub const AT_STATX_SYNC_TYPE: u32 = 0x6000;
 
 /// `struct stat` (asm/stat.h).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names of stat(2) without their prefix")]
 pub struct Stat {
@@ -42,7 +44,9 @@ pub struct Stat {
 }
 
 /// `struct statx_timestamp`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names of statx(2)")]
 pub struct StatxTime {
@@ -52,7 +56,9 @@ pub struct StatxTime {
 }
 
 /// `struct statx`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names of statx(2) without their prefix")]
 pub struct Statx {
@@ -83,7 +89,9 @@ pub struct Statx {
 }
 
 /// `struct statfs`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names of statfs(2) without their prefix")]
 pub struct Statfs {
@@ -102,7 +110,9 @@ pub struct Statfs {
 }
 
 /// `struct flock`, as fcntl(2) takes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Flock {
     /// `F_RDLCK` 0, `F_WRLCK` 1 or `F_UNLCK` 2.
@@ -122,7 +132,9 @@ pub struct Flock {
 }
 
 /// `struct pollfd`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct PollFd {
     /// Descriptor; negative: ignored.
@@ -134,7 +146,9 @@ pub struct PollFd {
 }
 
 /// `struct open_how` of openat2(2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct OpenHow {
     /// Flags of open(2).

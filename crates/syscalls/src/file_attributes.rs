@@ -1,6 +1,338 @@
-//! The calls of this family.
+//! Changing files' attributes and lengths; extended attributes.
 
-use crate::table::Row;
+use crate::call::Call;
+use crate::files::{find, inode_of};
+use crate::table::{Row, full, partial};
+use crate::trace::Argument::{self, DirFd, Fd, Flags, Hex, Int, Mode, Path, Size};
+use abi::file::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+use abi::number as nr;
+use abi::time::{Timespec, Timeval};
+use alloc::vec::Vec;
+use base::{Errno, UserAddr, WallTime};
+use core::sync::atomic::Ordering;
+use vfs::attributes::{set_owner, set_permissions, set_times, truncate};
+use vfs::extras::{ATTRIBUTE_BYTES_MAX, Extras};
+use vfs::{FileType, InodeRef};
+
+const AT: Argument = Flags(&[(0x100, "AT_SYMLINK_NOFOLLOW"), (0x1000, "AT_EMPTY_PATH")]);
+const CWD: base::Fd = base::Fd(AT_FDCWD);
 
 /// The calls of this family.
-pub const ROWS: &[Row] = &[];
+pub const ROWS: &[Row] = &[
+    full(nr::TRUNCATE, "truncate", &[Path, Int], |call| truncate_path(call).into()),
+    full(nr::FTRUNCATE, "ftruncate", &[Fd, Int], |call| ftruncate(call).into()),
+    partial(
+        nr::FALLOCATE,
+        "fallocate",
+        &[Fd, Hex, Int, Int],
+        "0, KEEP_SIZE, PUNCH_HOLE; others EOPNOTSUPP, as on tmpfs",
+        |call| fallocate(call).into(),
+    ),
+    full(nr::CHMOD, "chmod", &[Path, Mode], |call| {
+        chmod(call, path_inode(call, CWD, 0, 0), 1).into()
+    }),
+    full(nr::FCHMOD, "fchmod", &[Fd, Mode], |call| chmod(call, fd_inode(call), 1).into()),
+    full(nr::FCHMODAT, "fchmodat", &[DirFd, Path, Mode], |call| {
+        chmod(call, path_inode(call, call.fd(0), 1, 0), 2).into()
+    }),
+    full(nr::FCHMODAT2, "fchmodat2", &[DirFd, Path, Mode, AT], |call| {
+        chmod(call, path_inode(call, call.fd(0), 1, call.unsigned(3)), 2).into()
+    }),
+    full(nr::CHOWN, "chown", &[Path, Int, Int], |call| {
+        chown(call, path_inode(call, CWD, 0, 0), 1).into()
+    }),
+    full(nr::LCHOWN, "lchown", &[Path, Int, Int], |call| {
+        chown(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW), 1).into()
+    }),
+    full(nr::FCHOWN, "fchown", &[Fd, Int, Int], |call| chown(call, fd_inode(call), 1).into()),
+    full(nr::FCHOWNAT, "fchownat", &[DirFd, Path, Int, Int, AT], |call| {
+        chown(call, path_inode(call, call.fd(0), 1, call.unsigned(4)), 2).into()
+    }),
+    full(nr::UTIMENSAT, "utimensat", &[DirFd, Path, Hex, AT], |call| utimensat(call).into()),
+    full(nr::FUTIMESAT, "futimesat", &[DirFd, Path, Hex], |call| {
+        utimes(call, call.fd(0), 1).into()
+    }),
+    full(nr::UTIMES, "utimes", &[Path, Hex], |call| utimes(call, CWD, 0).into()),
+    full(nr::UTIME, "utime", &[Path, Hex], |call| utime(call).into()),
+    full(nr::UMASK, "umask", &[Mode], |call| {
+        let mask = call.unsigned(0) & 0o777;
+        Ok(call.process().umask.swap(mask, Ordering::Relaxed) as usize).into()
+    }),
+    partial(nr::SETXATTR, "setxattr", &[Path, Path, Hex, Size, Hex], XATTR, |call| {
+        setxattr(call, path_inode(call, CWD, 0, 0)).into()
+    }),
+    partial(nr::LSETXATTR, "lsetxattr", &[Path, Path, Hex, Size, Hex], XATTR, |call| {
+        setxattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+    }),
+    partial(nr::FSETXATTR, "fsetxattr", &[Fd, Path, Hex, Size, Hex], XATTR, |call| {
+        setxattr(call, fd_inode(call)).into()
+    }),
+    partial(nr::GETXATTR, "getxattr", &[Path, Path, Hex, Size], XATTR, |call| {
+        getxattr(call, path_inode(call, CWD, 0, 0)).into()
+    }),
+    partial(nr::LGETXATTR, "lgetxattr", &[Path, Path, Hex, Size], XATTR, |call| {
+        getxattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+    }),
+    partial(nr::FGETXATTR, "fgetxattr", &[Fd, Path, Hex, Size], XATTR, |call| {
+        getxattr(call, fd_inode(call)).into()
+    }),
+    partial(nr::LISTXATTR, "listxattr", &[Path, Hex, Size], XATTR, |call| {
+        listxattr(call, path_inode(call, CWD, 0, 0)).into()
+    }),
+    partial(nr::LLISTXATTR, "llistxattr", &[Path, Hex, Size], XATTR, |call| {
+        listxattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+    }),
+    partial(nr::FLISTXATTR, "flistxattr", &[Fd, Hex, Size], XATTR, |call| {
+        listxattr(call, fd_inode(call)).into()
+    }),
+    partial(nr::REMOVEXATTR, "removexattr", &[Path, Path], XATTR, |call| {
+        removexattr(call, path_inode(call, CWD, 0, 0)).into()
+    }),
+    partial(nr::LREMOVEXATTR, "lremovexattr", &[Path, Path], XATTR, |call| {
+        removexattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+    }),
+    partial(nr::FREMOVEXATTR, "fremovexattr", &[Fd, Path], XATTR, |call| {
+        removexattr(call, fd_inode(call)).into()
+    }),
+];
+
+const XATTR: &str = "user.*, trusted.* and security.* in memory; others EOPNOTSUPP";
+
+/// The inode at the path in argument `path`.
+fn path_inode(call: &Call<'_>, from: base::Fd, path: usize, flags: u32) -> Result<InodeRef, Errno> {
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let follow = flags & AT_SYMLINK_NOFOLLOW == 0;
+    inode_of(find(call, from, call.address(path), flags, follow)?)
+}
+
+/// The inode of the descriptor in argument 0.
+fn fd_inode(call: &Call<'_>) -> Result<InodeRef, Errno> {
+    let open = call.open_file(0)?;
+    open.usable()?;
+    open.inode().cloned().ok_or(Errno::EINVAL)
+}
+
+/// Tells memory that pages beyond the new end are gone.
+fn cut(call: &Call<'_>, inode: &InodeRef, bytes: u64) -> Result<usize, Errno> {
+    call.process().file_truncated(&inode.status()?, bytes);
+    Ok(0)
+}
+
+fn length(call: &Call<'_>, index: usize) -> Result<u64, Errno> {
+    u64::try_from(call.long(index).cast_signed()).map_err(|_| Errno::EINVAL)
+}
+
+fn truncate_path(call: &Call<'_>) -> Result<usize, Errno> {
+    let bytes = length(call, 1)?;
+    let inode = path_inode(call, CWD, 0, 0)?;
+    truncate(&inode, bytes)?;
+    cut(call, &inode, bytes)
+}
+
+fn ftruncate(call: &Call<'_>) -> Result<usize, Errno> {
+    let bytes = length(call, 1)?;
+    let open = call.open_file(0)?;
+    open.usable()?;
+    let inode = open.inode().ok_or(Errno::EINVAL)?;
+    if inode.kind() != FileType::Regular || open.writable().is_err() {
+        return Err(Errno::EINVAL);
+    }
+    truncate(inode, bytes)?;
+    cut(call, inode, bytes)
+}
+
+fn fallocate(call: &Call<'_>) -> Result<usize, Errno> {
+    let open = call.open_file(0)?;
+    open.usable()?;
+    let (offset, length) = (call.long(2).cast_signed(), call.long(3).cast_signed());
+    if offset < 0 || length <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = open.writable()?;
+    file.allocate(call.unsigned(1), offset.cast_unsigned(), length.cast_unsigned()).map(|()| 0)
+}
+
+fn chmod(call: &Call<'_>, inode: Result<InodeRef, Errno>, mode: usize) -> Result<usize, Errno> {
+    set_permissions(&inode?, call.unsigned(mode)).map(|()| 0)
+}
+
+/// -1 leaves an id as it is.
+fn id(call: &Call<'_>, index: usize) -> Option<u32> {
+    match call.unsigned(index) {
+        u32::MAX => None,
+        id => Some(id),
+    }
+}
+
+fn chown(call: &Call<'_>, inode: Result<InodeRef, Errno>, first: usize) -> Result<usize, Errno> {
+    set_owner(&inode?, id(call, first), id(call, first + 1)).map(|()| 0)
+}
+
+fn now() -> WallTime {
+    hal::clock::wall(hal::clock::now())
+}
+
+/// A time before 1970 becomes 1970: the kernel's wall clock does not go further back.
+fn wall(seconds: i64, nanoseconds: i64) -> WallTime {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    let nanoseconds = nanoseconds.cast_unsigned();
+    WallTime { nanoseconds: seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds) }
+}
+
+/// The times of utimensat: now, given, or left alone.
+fn decode_times(times: [Timespec; 2]) -> Result<[Option<WallTime>; 2], Errno> {
+    const NOW: i64 = (1 << 30) - 1;
+    const OMIT: i64 = (1 << 30) - 2;
+    let mut decoded = [None; 2];
+    for (slot, time) in decoded.iter_mut().zip(times) {
+        *slot = match time.nanoseconds {
+            NOW => Some(now()),
+            OMIT => None,
+            nanoseconds @ 0..=999_999_999 => Some(wall(time.seconds, nanoseconds)),
+            _ => return Err(Errno::EINVAL),
+        };
+    }
+    Ok(decoded)
+}
+
+fn utimensat(call: &Call<'_>) -> Result<usize, Errno> {
+    let times_at = call.address(2);
+    let [accessed, modified] = if times_at.is_null() {
+        [Some(now()); 2]
+    } else {
+        let second = times_at.wrapping_add(size_of::<Timespec>() as u64);
+        decode_times([call.memory().read(times_at)?, call.memory().read(second)?])?
+    };
+    if accessed.is_none() && modified.is_none() {
+        return Ok(0);
+    }
+    let flags = call.unsigned(3);
+    let inode = if call.address(1).is_null() && call.fd(0) != CWD {
+        if flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        fd_inode(call)?
+    } else {
+        path_inode(call, call.fd(0), 1, flags)?
+    };
+    set_times(&inode, accessed, modified).map(|()| 0)
+}
+
+fn utimes(call: &Call<'_>, from: base::Fd, path: usize) -> Result<usize, Errno> {
+    let times_at = call.address(path + 1);
+    let [accessed, modified] = if times_at.is_null() {
+        [Some(now()); 2]
+    } else {
+        let read = |at: UserAddr| -> Result<Option<WallTime>, Errno> {
+            let time: Timeval = call.memory().read(at)?;
+            match time.microseconds {
+                0..=999_999 => Ok(Some(wall(time.seconds, time.microseconds * 1000))),
+                _ => Err(Errno::EINVAL),
+            }
+        };
+        [read(times_at)?, read(times_at.wrapping_add(size_of::<Timeval>() as u64))?]
+    };
+    set_times(&path_inode(call, from, path, 0)?, accessed, modified).map(|()| 0)
+}
+
+fn utime(call: &Call<'_>) -> Result<usize, Errno> {
+    let times_at = call.address(1);
+    let [accessed, modified] = if times_at.is_null() {
+        [Some(now()); 2]
+    } else {
+        let [accessed, modified]: [i64; 2] = call.memory().read(times_at)?;
+        [Some(wall(accessed, 0)), Some(wall(modified, 0))]
+    };
+    set_times(&path_inode(call, CWD, 0, 0)?, accessed, modified).map(|()| 0)
+}
+
+/// Longest name of an extended attribute.
+const XATTR_NAME_MAX: usize = 255;
+
+fn attribute_name(call: &Call<'_>, index: usize) -> Result<Vec<u8>, Errno> {
+    let name = call.memory().read_c_string(call.address(index), XATTR_NAME_MAX + 1);
+    let name =
+        name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::ERANGE } else { errno })?;
+    if name.is_empty() {
+        return Err(Errno::ERANGE);
+    }
+    Ok(name)
+}
+
+fn extras(inode: &InodeRef) -> Result<&Extras, Errno> {
+    inode.extras().ok_or(Errno::EOPNOTSUPP)
+}
+
+/// Which names a file may have: user.* only on files and directories.
+fn check_name(inode: &InodeRef, name: &[u8], change: bool) -> Result<(), Errno> {
+    let is_user = name.starts_with(b"user.");
+    let known = is_user || name.starts_with(b"trusted.") || name.starts_with(b"security.");
+    let has_name = name.iter().position(|byte| *byte == b'.').is_some_and(|at| at + 1 < name.len());
+    if !known {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if !has_name {
+        return Err(Errno::EINVAL);
+    }
+    if is_user && !matches!(inode.kind(), FileType::Regular | FileType::Directory) {
+        return Err(if change { Errno::EPERM } else { Errno::ENODATA });
+    }
+    Ok(())
+}
+
+fn setxattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
+    const CREATE: u32 = 1;
+    const REPLACE: u32 = 2;
+    let flags = call.unsigned(4);
+    if flags & !(CREATE | REPLACE) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let name = attribute_name(call, 1)?;
+    let length = call.size(3);
+    if length > ATTRIBUTE_BYTES_MAX {
+        return Err(Errno::E2BIG);
+    }
+    let mut value = Vec::new();
+    value.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
+    value.resize(length, 0);
+    call.memory().read_bytes(call.address(2), &mut value)?;
+    let inode = inode?;
+    check_name(&inode, &name, true)?;
+    let (create, replace) = (flags & CREATE != 0, flags & REPLACE != 0);
+    extras(&inode)?.set_attribute(&name, &value, create, replace)?;
+    Ok(0)
+}
+
+/// Copies a value out; a size of 0 only asks how long it is.
+fn store(call: &Call<'_>, first: usize, value: &[u8]) -> Result<usize, Errno> {
+    let size = call.size(first + 1);
+    if size > 0 {
+        if value.len() > size {
+            return Err(Errno::ERANGE);
+        }
+        call.memory().write_bytes(call.address(first), value)?;
+    }
+    Ok(value.len())
+}
+
+fn getxattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
+    let name = attribute_name(call, 1)?;
+    let inode = inode?;
+    check_name(&inode, &name, false)?;
+    store(call, 2, &extras(&inode)?.attribute(&name)?)
+}
+
+fn listxattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
+    let inode = inode?;
+    let names = inode.extras().map(Extras::attribute_names).unwrap_or_default();
+    store(call, 1, &names)
+}
+
+fn removexattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
+    let name = attribute_name(call, 1)?;
+    let inode = inode?;
+    check_name(&inode, &name, true)?;
+    extras(&inode)?.remove_attribute(&name).map(|()| 0)
+}

@@ -17,7 +17,6 @@ pub mod dispatch;
 pub mod epoll;
 pub mod exec;
 pub mod file_attributes;
-pub mod file_backing;
 pub mod file_control;
 pub mod file_io;
 pub mod file_open;

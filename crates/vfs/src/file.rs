@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use base::Errno;
 use base::io::{Sink, Source};
 use core::any::Any;
+use core::time::Duration;
 use hal::memory::Frame;
 use sched::{Notifier, PollEvents};
 
@@ -77,6 +78,12 @@ pub trait File: Send + Sync {
     /// `ENODEV`: cannot be mapped. `ENXIO`: beyond the end (the program gets SIGBUS).
     fn frame(&self, _page: u64, _write: bool) -> Result<Frame, Errno> {
         Err(Errno::ENODEV)
+    }
+
+    /// How long a blocking read or write waits before it gives up with `EAGAIN` (`SO_RCVTIMEO`,
+    /// `SO_SNDTIMEO`). `None`: for ever.
+    fn time_limit(&self, _write: bool) -> Option<Duration> {
+        None
     }
 
     /// Sets the length (ftruncate).

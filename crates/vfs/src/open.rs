@@ -36,6 +36,12 @@ impl OpenFile {
         Self::with_place(file, None, flags)
     }
 
+    /// Opens an inode that is its own file, by a name that no directory has (memfd_create).
+    #[must_use]
+    pub fn of_place(place: Place, flags: OpenFlags) -> Arc<Self> {
+        Self::with_place(as_file(&place.inode), Some(place), flags)
+    }
+
     fn with_place(file: FileRef, place: Option<Place>, flags: OpenFlags) -> Arc<Self> {
         Arc::new(Self {
             file,

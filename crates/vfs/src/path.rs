@@ -19,6 +19,16 @@ pub struct At<'a> {
     pub beneath: bool,
     /// No symbolic links at all (openat2's `RESOLVE_NO_SYMLINKS`; `ELOOP`).
     pub no_symlinks: bool,
+    /// No links of /proc that lead past any path (openat2's `RESOLVE_NO_MAGICLINKS`; `ELOOP`).
+    pub no_magic_links: bool,
+}
+
+impl<'a> At<'a> {
+    /// A look-up without special rules.
+    #[must_use]
+    pub fn new(directory: &'a InodeRef, root: &'a InodeRef) -> Self {
+        Self { directory, root, beneath: false, no_symlinks: false, no_magic_links: false }
+    }
 }
 
 /// The last component of a path.
@@ -174,6 +184,7 @@ impl<'a> Walk<'a> {
         }
         let target = match link.link_target()? {
             LinkTarget::Path(path) => path,
+            _ if self.at.no_magic_links => return Err(Errno::ELOOP),
             _ if self.at.beneath => return Err(Errno::EXDEV),
             jump => return Ok(Followed::Jump(jump)),
         };

@@ -49,6 +49,25 @@ impl Ring {
         }
     }
 
+    /// Copies the first `count` bytes into another ring that has room for them.
+    fn copy_to(&self, into: &mut Self, count: usize) {
+        let mut done = 0;
+        while done < count {
+            let at = (self.start + done) % self.bytes.len().max(1);
+            let piece = self.bytes.get(at..).unwrap_or_default();
+            let space = into.back();
+            let step = piece.len().min(space.len()).min(count - done);
+            if step == 0 {
+                break;
+            }
+            if let (Some(to), Some(from)) = (space.get_mut(..step), piece.get(..step)) {
+                to.copy_from_slice(from);
+            }
+            into.length += step;
+            done += step;
+        }
+    }
+
     /// The free bytes to write next that lie in one piece.
     fn back(&mut self) -> &mut [u8] {
         let size = self.bytes.len();
@@ -157,6 +176,55 @@ impl Pipe {
         drop(state);
         self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
         Ok(capacity)
+    }
+
+    /// Bytes that a write would find room for. 0 also when nobody reads.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.state.lock().ring.room()
+    }
+
+    /// Moves up to `limit` bytes to another pipe (splice), or copies them (tee, `keep`).
+    ///
+    /// # Errors
+    /// `EAGAIN`: nothing here yet, or no room there. `EPIPE`: nobody reads there. `EINVAL`: the
+    /// same pipe.
+    pub fn move_to(&self, to: &Self, limit: usize, keep: bool) -> Result<usize, Errno> {
+        if core::ptr::eq(self, to) {
+            return Err(Errno::EINVAL);
+        }
+        let moved = {
+            // Always in the same order, whichever way the bytes go.
+            let here_first = core::ptr::from_ref(self) < core::ptr::from_ref(to);
+            let (mut from, mut into) = if here_first {
+                let from = self.state.lock();
+                (from, to.state.lock())
+            } else {
+                let into = to.state.lock();
+                (self.state.lock(), into)
+            };
+            if into.readers == 0 {
+                return Err(Errno::EPIPE);
+            }
+            if from.ring.length == 0 && from.writers == 0 {
+                return Ok(0);
+            }
+            let count = limit.min(from.ring.length).min(into.ring.room());
+            if count == 0 {
+                return Err(Errno::EAGAIN);
+            }
+            into.ring.grow_for(count)?;
+            from.ring.copy_to(&mut into.ring, count);
+            if !keep {
+                from.ring.consume(count);
+            }
+            count
+        };
+        if !keep {
+            self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
+        }
+        to.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        Ok(moved)
     }
 
     fn read(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {

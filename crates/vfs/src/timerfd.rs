@@ -53,6 +53,7 @@ pub struct TimerFd {
     number: u64,
     own: Weak<Self>,
     timers: Arc<Timers>,
+    is_wall: bool,
     state: SpinLock<State>,
     notifier: Notifier,
 }
@@ -71,16 +72,24 @@ impl Wake for Alarm {
 }
 
 impl TimerFd {
-    /// A disarmed timer on `timers`.
+    /// A disarmed timer on `timers`. `is_wall`: absolute settings are on the wall clock; it is
+    /// kept for whoever sets the timer.
     #[must_use]
-    pub fn new(timers: &Arc<Timers>) -> Arc<Self> {
+    pub fn new(timers: &Arc<Timers>, is_wall: bool) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             number: crate::anonymous::next_number(),
             own: own.clone(),
             timers: Arc::clone(timers),
+            is_wall,
             state: SpinLock::default(),
             notifier: Notifier::new(),
         })
+    }
+
+    /// True when absolute settings are on the wall clock.
+    #[must_use]
+    pub fn is_wall(&self) -> bool {
+        self.is_wall
     }
 
     /// timerfd_settime(2): returns what was set before.

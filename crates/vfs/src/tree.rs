@@ -86,7 +86,7 @@ impl Vfs {
     /// The start for kernel look-ups: everything from the root.
     #[must_use]
     pub fn at_root(&self) -> At<'_> {
-        At { directory: &self.root, root: &self.root, beneath: false, no_symlinks: false }
+        At::new(&self.root, &self.root)
     }
 
     /// Mounts a file system on the directory at `path`, which is made if there is none.
@@ -157,7 +157,8 @@ impl Vfs {
     }
 
     /// The parent of a directory, mounts crossed; the root is its own.
-    pub(crate) fn parent_of(&self, directory: &InodeRef) -> InodeRef {
+    #[must_use]
+    pub fn parent_of(&self, directory: &InodeRef) -> InodeRef {
         let here = self.covered_by(directory.id()).unwrap_or_else(|| directory.clone());
         match here.parent() {
             Some((parent, _)) => parent,
@@ -198,6 +199,10 @@ impl Vfs {
     #[must_use]
     pub fn path_of_place(&self, place: &Place, root: &InodeRef) -> Vec<u8> {
         let Some(parent) = &place.parent else {
+            if !place.name.is_empty() {
+                // A file that never had a name in a directory: memfd.
+                return [b"/", &*place.name, b" (deleted)"].concat();
+            }
             let path = self.path_of(&place.inode, root);
             return path.unwrap_or_else(|_| b"/ (deleted)".to_vec());
         };
