@@ -4,10 +4,9 @@
 //! processor's CPUID leaves; else it is measured, under QEMU's emulator against the APIC timer,
 //! which there counts nanoseconds exactly, elsewhere against the 8254 timer.
 
-use super::instructions::{Port, cpuid, read_tsc, write_msr};
-use super::{apic, features, memory};
+use super::instructions::{Port, cpuid, read_tsc};
+use super::{apic, features, kvm};
 use base::sync::SpinLock;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed, compiler_fence};
 
 /// Ticks per second.
 #[derive(Clone, Copy)]
@@ -72,9 +71,7 @@ fn find(command_line: &str) -> Rates {
     let hypervisor = features::hypervisor();
     let emulator = hypervisor == *b"TCGTCGTCGTCG";
     let kvm = hypervisor.starts_with(b"KVMKVMKVM");
-    let told = parameter(command_line, "tsc=")
-        .or_else(|| if kvm { kvm_rate() } else { None })
-        .or_else(cpuid_rate);
+    let told = parameter(command_line, "tsc=").or_else(kvm::rate).or_else(cpuid_rate);
     if let Some(tsc) =
         told.filter(|_| emulator || kvm || features::has(features::Feature::TscDeadline))
     {
@@ -105,37 +102,6 @@ fn cpuid_rate() -> Option<u64> {
         }
     }
     None
-}
-
-/// KVM's clock page (struct pvclock_vcpu_time_info), which the host fills in.
-#[repr(C, align(64))]
-struct ClockPage([AtomicU32; 8]);
-
-static CLOCK_PAGE: ClockPage = ClockPage([const { AtomicU32::new(0) }; 8]);
-
-fn kvm_rate() -> Option<u64> {
-    const FEATURES: u32 = 0x4000_0001;
-    const CLOCK_SOURCE_2: u32 = 1 << 3;
-    const MSR_KVM_SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;
-    if cpuid(FEATURES, 0)[0] & CLOCK_SOURCE_2 == 0 {
-        return None;
-    }
-    let page = memory::physical_of_image(&raw const CLOCK_PAGE as u64);
-    // SAFETY: the register exists; the host writes only to the page, which is made for it; it is
-    // told to stop right after.
-    unsafe {
-        write_msr(MSR_KVM_SYSTEM_TIME_NEW, page | 1);
-        compiler_fence(core::sync::atomic::Ordering::SeqCst);
-        write_msr(MSR_KVM_SYSTEM_TIME_NEW, 0);
-    }
-    let multiplier = CLOCK_PAGE.0[6].load(Relaxed);
-    let shift = CLOCK_PAGE.0[7].load(Relaxed) as i8;
-    if multiplier == 0 || !(-31..=31).contains(&shift) {
-        return None;
-    }
-    // nanoseconds = (ticks << shift) * multiplier >> 32
-    let rate = (1_000_000_000_u128 << 64) / u128::from(multiplier);
-    u64::try_from(rate >> (32 + i32::from(shift))).ok()
 }
 
 fn against_apic() -> Option<Rates> {

@@ -25,6 +25,7 @@ mod heap;
 mod instructions;
 mod ioapic;
 pub mod irq;
+mod kvm;
 pub mod memory;
 pub mod mmio;
 mod paging;

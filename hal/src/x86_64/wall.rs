@@ -1,8 +1,9 @@
-//! What time it is in the world: from the command line (`wall=<nanoseconds since 1970>`), else
-//! from the battery-backed clock.
+//! What time it is in the world: from the command line (`wall=<nanoseconds since 1970>`), else from
+//! KVM, else from the battery-backed clock (which knows whole seconds only).
 
 use super::calibration::parameter;
 use super::instructions::Port;
+use super::kvm;
 
 /// 2026-01-01T00:00:00Z: better than 1970 when nothing knows.
 const FALLBACK: u64 = 1_767_225_600;
@@ -10,6 +11,7 @@ const FALLBACK: u64 = 1_767_225_600;
 /// Nanoseconds since 1970-01-01T00:00:00Z.
 pub(super) fn now(command_line: &str) -> u64 {
     parameter(command_line, "wall=")
+        .or_else(kvm::wall)
         .unwrap_or_else(|| battery_clock().unwrap_or(FALLBACK).saturating_mul(1_000_000_000))
 }
 
