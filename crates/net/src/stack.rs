@@ -1,0 +1,262 @@
+//! The network stack of the machine.
+
+use crate::control::{Control, InterfaceConfig};
+use crate::engine::{Core, Engine, Link, LinkCounters, Side};
+use crate::route::{Assigned, LinkId, Route};
+use crate::tcp::{TcpCounters, TcpInfo};
+use crate::udp::UdpCounters;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::Instant;
+use base::link::NetDevice;
+use base::sync::SpinLock;
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicU64, Ordering};
+use sched::{Notifier, PollEvents};
+
+/// What a stack needs from its surroundings.
+pub struct StackConfig {
+    /// Reads the monotonic clock.
+    pub clock: Box<dyn Fn() -> Instant + Send + Sync>,
+    /// Makes unpredictable numbers: sequence numbers, ports and hash keys depend on it.
+    pub random: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Takes warnings for the console.
+    pub log: Box<dyn Fn(&str) + Send + Sync>,
+    /// Bytes that buffers of TCP connections may take together, about.
+    pub socket_memory: usize,
+}
+
+/// An interface as programs see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InterfaceInfo {
+    /// Which.
+    pub link: LinkId,
+    /// Name: `lo`, `eth0`.
+    pub name: String,
+    /// Hardware address; zeros for the loopback.
+    pub mac: [u8; 6],
+    /// Largest IP packet in bytes.
+    pub mtu: usize,
+    /// Addresses.
+    pub addresses: Vec<Assigned>,
+    /// What went over it.
+    pub counters: LinkCounters,
+}
+
+/// What the whole stack counts.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counters {
+    /// TCP.
+    pub tcp: TcpCounters,
+    /// UDP.
+    pub udp: UdpCounters,
+}
+
+/// The network stack. All sockets belong to one.
+pub struct Stack {
+    pub(crate) engine: SpinLock<Engine>,
+    clock: Box<dyn Fn() -> Instant + Send + Sync>,
+    /// When [`Stack::poll`] was last said to be due, in nanoseconds.
+    promised: AtomicU64,
+    attention: Notifier,
+    configuration: Notifier,
+    /// Changes with every change of addresses, routes or name servers.
+    generation: AtomicU64,
+}
+
+impl Stack {
+    /// A stack with a loopback interface only.
+    #[must_use]
+    pub fn new(config: StackConfig) -> Arc<Self> {
+        let StackConfig { clock, random, log, socket_memory } = config;
+        let core = Core::new(clock(), socket_memory, random, log);
+        Arc::new(Self {
+            engine: SpinLock::new(Engine { core, links: Vec::new() }),
+            clock,
+            promised: AtomicU64::new(u64::MAX),
+            attention: Notifier::new(),
+            configuration: Notifier::new(),
+            generation: AtomicU64::new(0),
+        })
+    }
+
+    /// The clock's time.
+    pub(crate) fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    /// Adds a device. Its interface is `eth0`, `eth1` and so on.
+    pub fn attach(&self, device: Box<dyn NetDevice>, config: &InterfaceConfig) -> LinkId {
+        self.enter(|engine| {
+            let id = LinkId(engine.links.len() as u32 + 1);
+            let mut capabilities = device.capabilities();
+            // Below, no IPv4 host must accept whole packets; above, no driver goes.
+            capabilities.mtu = capabilities.mtu.clamp(576, 65_535);
+            let mac = device.mac();
+            let core = &mut engine.core;
+            let control = Control::new(id, mac, capabilities.mtu, config, core.random(), core.now);
+            core.mtus.push(capabilities.mtu);
+            core.tcp_attach(id, &capabilities);
+            let name = format!("eth{}", id.0 - 1);
+            let counters = LinkCounters::default();
+            let side = Side { id, name, mac, capabilities, control, counters };
+            engine.links.push(Link { device, side, touched: false });
+            engine.expire();
+            id
+        })
+    }
+
+    /// Does `f` and what follows from it: segments, packets to ourselves.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine.lock();
+        engine.core.now = self.now();
+        let result = f(&mut engine);
+        engine.work();
+        engine.flush();
+        let next = engine.next().map_or(u64::MAX, Instant::nanoseconds);
+        drop(engine);
+        if next < self.promised.load(Ordering::Relaxed) {
+            self.promised.store(next, Ordering::Relaxed);
+            self.attention.notify(PollEvents::IN);
+        }
+        result
+    }
+
+    /// Takes in all frames that arrived, runs the timers, sends. Returns when it wants to be
+    /// called again at the latest; a later call that moves this forward notifies
+    /// [`Stack::attention`].
+    pub fn poll(&self, now: Instant) -> Option<Instant> {
+        let mut engine = self.engine.lock();
+        engine.core.now = now;
+        engine.receive();
+        let changed = engine.expire();
+        engine.work();
+        engine.flush();
+        let next = engine.next();
+        self.promised.store(next.map_or(u64::MAX, Instant::nanoseconds), Ordering::Relaxed);
+        drop(engine);
+        if changed {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+            self.configuration.notify(PollEvents::IN);
+        }
+        next
+    }
+
+    /// Asks all devices for an interrupt on the next frame. True: frames came in meanwhile; poll
+    /// again before sleeping.
+    pub fn enable_interrupts(&self) -> bool {
+        let mut engine = self.engine.lock();
+        let mut any = false;
+        for link in &mut engine.links {
+            any |= link.device.enable_interrupt();
+        }
+        any
+    }
+
+    /// Notified when [`Stack::poll`] should be called sooner than it last said.
+    #[must_use]
+    pub fn attention(&self) -> &Notifier {
+        &self.attention
+    }
+
+    /// Notified when addresses, routes or name servers changed.
+    #[must_use]
+    pub fn configuration(&self) -> &Notifier {
+        &self.configuration
+    }
+
+    /// A number that is another one after every such change.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// True when no interface waits for a DHCP server.
+    #[must_use]
+    pub fn is_configured(&self) -> bool {
+        self.engine.lock().links.iter().all(|link| link.side.control.configured)
+    }
+
+    /// Name servers, in the order of the interfaces that told of them.
+    #[must_use]
+    pub fn dns_servers(&self) -> Vec<IpAddr> {
+        let engine = self.engine.lock();
+        let mut servers = Vec::new();
+        for server in engine.links.iter().flat_map(|link| &link.side.control.dns) {
+            if !servers.contains(server) {
+                servers.push(*server);
+            }
+        }
+        servers
+    }
+
+    /// Addresses of all interfaces but the loopback.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Assigned> {
+        self.engine.lock().core.routing.addresses.clone()
+    }
+
+    /// Routes through routers.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Route> {
+        self.engine.lock().core.routing.routes.clone()
+    }
+
+    /// All interfaces, the loopback first.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<InterfaceInfo> {
+        let engine = self.engine.lock();
+        let mut all = alloc::vec![loopback(engine.core.loopback_counters)];
+        for link in &engine.links {
+            let side = &link.side;
+            all.push(InterfaceInfo {
+                link: side.id,
+                name: side.name.clone(),
+                mac: side.mac,
+                mtu: side.capabilities.mtu,
+                addresses: side.control.addresses().collect(),
+                counters: side.counters,
+            });
+        }
+        all
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let engine = self.engine.lock();
+        Counters { tcp: engine.core.tcp.counters(), udp: engine.core.udp.counters() }
+    }
+
+    /// All TCP sockets (/proc/net/tcp).
+    #[must_use]
+    pub fn tcp_sockets(&self) -> Vec<TcpInfo> {
+        let now = self.now();
+        self.engine.lock().core.tcp.list(now)
+    }
+
+    /// Local and remote address and queued bytes of all UDP sockets (/proc/net/udp).
+    #[must_use]
+    pub fn udp_sockets(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>, usize)> {
+        self.engine.lock().core.udp.list()
+    }
+}
+
+fn loopback(counters: LinkCounters) -> InterfaceInfo {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+    let address = |address: IpAddr, prefix| Assigned { link: LinkId::LOOPBACK, address, prefix };
+    InterfaceInfo {
+        link: LinkId::LOOPBACK,
+        name: String::from("lo"),
+        mac: [0; 6],
+        mtu: 65_536,
+        addresses: alloc::vec![
+            address(Ipv4Addr::LOCALHOST.into(), 8),
+            address(Ipv6Addr::LOCALHOST.into(), 128),
+        ],
+        counters,
+    }
+}

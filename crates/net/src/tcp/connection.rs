@@ -1,0 +1,349 @@
+//! One TCP connection: an engine socket in a set of its own, and what Linux keeps beside it.
+
+use super::options::{Ring, TcpOptions};
+use super::segment::{Segment, Sent, before, flag};
+use super::{Tuple, timewait};
+use crate::control::{from_smoltcp, to_smoltcp};
+use crate::route::Hop;
+use crate::slab::Id;
+use base::{Errno, Instant};
+use core::net::SocketAddr;
+use core::time::Duration;
+use smoltcp::iface::Interface;
+use smoltcp::socket::tcp::{self, CongestionControl, State};
+
+/// How long data may stay unacknowledged (Linux: `tcp_retries2` = 15).
+const DATA_TIMEOUT: Duration = Duration::from_secs(924);
+/// The same when no descriptor is left (Linux: `tcp_orphan_retries`).
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(100);
+/// How long connect(2) tries (Linux: `tcp_syn_retries` = 6).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+/// How long a half-open connection waits (Linux: `tcp_synack_retries` = 5).
+const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(63);
+/// How long an orphan waits for the peer's FIN (`net.ipv4.tcp_fin_timeout`).
+const FIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// When the device has no room, it is tried again after this.
+const RETRY: Duration = Duration::from_millis(1);
+/// Delayed acknowledgements wait at most this long (Linux: 40 ms).
+const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(40);
+
+/// Why the engine looked at a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cause {
+    Arrival,
+    Departure,
+}
+
+/// What counts of a connection's state, to see what changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) state: State,
+    pub(crate) readable: usize,
+    pub(crate) unsent: usize,
+}
+
+/// A connection.
+pub(crate) struct Connection {
+    pub(crate) ring: Ring,
+    pub(crate) tuple: Tuple,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) hop: Hop,
+    /// The listener that it came from, until it is accepted.
+    pub(crate) parent: Option<Id>,
+    /// It is in the table of tuples: segments reach it.
+    pub(crate) linked: bool,
+    /// Its local port is counted as a connection.
+    pub(crate) counted: bool,
+    /// On the list of those with something to send.
+    pub(crate) dirty: bool,
+    /// It waits for the hardware address of its next hop.
+    pub(crate) waiting_neighbor: bool,
+    /// The earliest entry of the timer heap for it.
+    pub(crate) armed: Option<Instant>,
+    pub(crate) receive_shutdown: bool,
+    pub(crate) send_shutdown: bool,
+    /// A write found no room: tell when there is some.
+    pub(crate) wants_room: bool,
+    /// connect(2) has said that it is done.
+    pub(crate) connect_told: bool,
+    /// The three-way handshake was completed.
+    pub(crate) established: bool,
+    pub(crate) created: Instant,
+    last_heard: Instant,
+    /// Since when data (or a FIN) waits to be acknowledged.
+    stalled_since: Option<Instant>,
+    probes: u32,
+    sent: Sent,
+    reno: bool,
+    /// The highest acknowledgement that came.
+    acknowledged: Option<u32>,
+    /// Where the peer's FIN is, when it came before data that is still missing.
+    fin_at: Option<u32>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        ring: Ring,
+        tuple: Tuple,
+        local: SocketAddr,
+        remote: SocketAddr,
+        hop: Hop,
+        now: Instant,
+    ) -> Self {
+        Self {
+            ring,
+            tuple,
+            local,
+            remote,
+            hop,
+            parent: None,
+            linked: false,
+            counted: false,
+            dirty: false,
+            waiting_neighbor: false,
+            armed: None,
+            receive_shutdown: false,
+            send_shutdown: false,
+            wants_room: false,
+            connect_told: false,
+            established: false,
+            created: now,
+            last_heard: now,
+            stalled_since: None,
+            probes: 0,
+            sent: Sent::default(),
+            reno: false,
+            acknowledged: None,
+            fin_at: None,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &tcp::Socket<'static> {
+        self.ring.set.get(self.ring.handle)
+    }
+
+    pub(crate) fn socket_mut(&mut self) -> &mut tcp::Socket<'static> {
+        self.ring.set.get_mut(self.ring.handle)
+    }
+
+    /// Gives the engine socket the options, and undoes what its last user left.
+    pub(crate) fn apply(&mut self, options: &TcpOptions) {
+        let socket = self.socket_mut();
+        socket.set_ack_delay((!options.quick_ack).then_some(ACK_DELAY));
+        socket.set_hop_limit(Some(options.hop_limit.max(1)));
+    }
+
+    /// Prepares the engine socket for a new connection.
+    pub(crate) fn prepare(&mut self, options: &TcpOptions) {
+        let socket = self.socket_mut();
+        socket.set_keep_alive(None);
+        socket.set_timeout(None);
+        socket.set_tsval_generator(None);
+        // No limit but the peer's window and our buffer until the first loss: see `departed`.
+        socket.set_congestion_control(CongestionControl::None);
+        self.apply(options);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let socket = self.socket();
+        Snapshot {
+            state: socket.state(),
+            readable: socket.recv_queue(),
+            unsent: socket.send_queue(),
+        }
+    }
+
+    /// The peer's FIN has arrived.
+    pub(crate) fn peer_finished(state: State) -> bool {
+        matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait)
+    }
+
+    /// Linux's rule for "writable": a third of the buffer is free.
+    pub(crate) fn has_room(&self) -> bool {
+        let socket = self.socket();
+        let free = socket.send_capacity() - socket.send_queue();
+        free * 2 >= socket.send_queue() && free > 0
+    }
+
+    /// A segment is about to come in. False: the engine must not see it.
+    ///
+    /// With nothing but a FIN outstanding, smoltcp 0.14 takes three duplicate acknowledgements
+    /// for a loss, finds no data to send again, and stops its retransmission timer.
+    pub(crate) fn arriving(&mut self, segment: &Segment, now: Instant) -> bool {
+        self.last_heard = now;
+        if self.probes > 0 {
+            self.probes = 0;
+            self.socket_mut().set_keep_alive(None);
+        }
+        let socket = self.socket();
+        let only_fin = matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck)
+            && socket.send_queue() == 0;
+        let bare = segment.length == 0 && !segment.has(flag::FIN | flag::SYN | flag::RST);
+        let end = self.sent.highest;
+        if only_fin && bare && end.is_some() && end != Some(segment.acknowledgement) {
+            return false;
+        }
+        let newer = |old: u32| before(old, segment.acknowledgement);
+        if segment.has(flag::ACK) && self.acknowledged.is_none_or(newer) {
+            self.acknowledged = Some(segment.acknowledgement);
+        }
+        true
+    }
+
+    /// The peer's FIN, when the engine has ignored it for data that was missing: it is to be
+    /// given to the engine again, without the data before it.
+    pub(crate) fn ignored_fin(&mut self, segment: &Segment) -> Option<Segment> {
+        let state = self.socket().state();
+        if Self::peer_finished(state) || matches!(state, State::Closed | State::SynSent) {
+            self.fin_at = None;
+            return None;
+        }
+        if segment.has(flag::FIN) {
+            self.fin_at = Some(segment.sequence.wrapping_add(segment.length));
+        }
+        let sequence = self.fin_at?;
+        Some(Segment { sequence, flags: flag::FIN | flag::ACK, length: 0, ..*segment })
+    }
+
+    /// Nagle's rule with Minshall's amendment, as on Linux: a small segment waits only for
+    /// another small one to be acknowledged.
+    pub(crate) fn apply_nagle(&mut self, no_delay: bool) {
+        let waits = !no_delay
+            && self.sent.small_end.is_some_and(|end| {
+                self.acknowledged.is_none_or(|acknowledged| before(acknowledged, end))
+            });
+        self.socket_mut().set_nagle_enabled(waits);
+    }
+
+    /// Segments went out.
+    pub(crate) fn departed(&mut self, sent: &Sent) {
+        if sent.count == 0 {
+            return;
+        }
+        if let Some(end) = sent.highest
+            && self.sent.highest.is_none_or(|highest| before(highest, end))
+        {
+            self.sent.highest = Some(end);
+        }
+        self.sent.acknowledgement = sent.acknowledgement;
+        self.sent.small_end = sent.small_end;
+        if sent.retransmitted && !self.reno {
+            // The path loses: from now on, slow start and congestion avoidance.
+            self.reno = true;
+            self.socket_mut().set_congestion_control(CongestionControl::Reno);
+        }
+    }
+
+    /// What went out before, so that the next segments are compared with it.
+    pub(crate) fn sent_before(&self, mtu: usize) -> Sent {
+        let headers = if self.remote.is_ipv4() { 40 } else { 60 };
+        Sent {
+            highest: self.sent.highest,
+            small_end: self.sent.small_end,
+            largest: mtu.saturating_sub(headers) as u32,
+            ..Sent::default()
+        }
+    }
+
+    /// The highest sequence number sent.
+    pub(crate) fn highest_sent(&self) -> Option<u32> {
+        self.sent.highest
+    }
+
+    /// Starts or stops the clock for unacknowledged data. `progress`: some was acknowledged.
+    pub(crate) fn track_progress(&mut self, progress: bool, now: Instant) {
+        let socket = self.socket();
+        let fin_out = matches!(socket.state(), State::FinWait1 | State::LastAck | State::Closing);
+        if socket.send_queue() == 0 && !fin_out {
+            self.stalled_since = None;
+        } else if progress || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+        }
+    }
+
+    /// A record of the connection for late segments. `fin_wait`: the peer's FIN is still to come.
+    pub(crate) fn remains(&self, fin_wait: bool) -> timewait::Record {
+        let sequence = self.sent.highest.unwrap_or_default();
+        timewait::TimeWait::record(sequence, self.sent.acknowledgement, fin_wait)
+    }
+
+    /// True when everything the connection has to say was said, so that remains can take over.
+    pub(crate) fn is_quiet(&self, interface: &mut Interface, now: Instant) -> bool {
+        let there = to_smoltcp(now);
+        interface.poll_at(there, &self.ring.set).is_none_or(|at| at > there)
+    }
+
+    /// When the connection needs attention.
+    pub(crate) fn deadline(
+        &self,
+        interface: &mut Interface,
+        options: &TcpOptions,
+        open: bool,
+        now: Instant,
+    ) -> Option<Instant> {
+        let engine = if self.waiting_neighbor || !self.linked {
+            None
+        } else {
+            let at = interface.poll_at(to_smoltcp(now), &self.ring.set).map(from_smoltcp);
+            at.map(|at| if at <= now { now + RETRY } else { at })
+        };
+        [engine, self.give_up_at(options, open), self.keep_alive_at(options)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When the connection is given up, as things are.
+    fn give_up_at(&self, options: &TcpOptions, open: bool) -> Option<Instant> {
+        match self.socket().state() {
+            State::SynSent => Some(self.created + options.user_timeout.unwrap_or(CONNECT_TIMEOUT)),
+            State::SynReceived => Some(self.created + HALF_OPEN_TIMEOUT),
+            State::FinWait2 if !open => Some(self.last_heard + FIN_TIMEOUT),
+            _ => {
+                let since = self.stalled_since?;
+                // A peer that answers window probes is alive; only the user's limit ignores that.
+                let alive = since.max(self.last_heard);
+                match (options.user_timeout, open) {
+                    (Some(limit), _) => Some(since + limit),
+                    (None, true) => Some(alive + DATA_TIMEOUT),
+                    (None, false) => Some(alive + ORPHAN_TIMEOUT),
+                }
+            }
+        }
+    }
+
+    fn keep_alive_at(&self, options: &TcpOptions) -> Option<Instant> {
+        let idle = matches!(self.socket().state(), State::Established | State::CloseWait)
+            && self.stalled_since.is_none();
+        if !options.keep_alive || !idle {
+            return None;
+        }
+        let silence = options.keep_idle + options.keep_interval * self.probes;
+        Some(self.last_heard + silence)
+    }
+
+    /// Does what the connection's own timers ask. `Err`: it is to be given up with this error.
+    pub(crate) fn expire(
+        &mut self,
+        options: &TcpOptions,
+        open: bool,
+        now: Instant,
+    ) -> Result<(), Errno> {
+        if self.give_up_at(options, open).is_some_and(|at| at <= now) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        if self.keep_alive_at(options).is_some_and(|at| at <= now) {
+            if self.probes >= options.keep_count {
+                return Err(Errno::ETIMEDOUT);
+            }
+            if self.probes == 0 {
+                // Turning it on makes the engine send a probe at once, and then by itself.
+                let interval = options.keep_interval.into();
+                self.socket_mut().set_keep_alive(Some(interval));
+            }
+            self.probes += 1;
+        }
+        Ok(())
+    }
+}

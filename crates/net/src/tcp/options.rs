@@ -1,0 +1,158 @@
+//! Socket options of TCP, and how much memory a connection's buffers get.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+use smoltcp::iface::{SocketHandle, SocketSet};
+use smoltcp::socket::tcp;
+
+/// What setsockopt(2) set. A listener's options pass to the connections that it accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpOptions {
+    /// `TCP_NODELAY`: small segments go out at once.
+    pub no_delay: bool,
+    /// `SO_KEEPALIVE`.
+    pub keep_alive: bool,
+    /// `TCP_KEEPIDLE`: silence before the first probe.
+    pub keep_idle: Duration,
+    /// `TCP_KEEPINTVL`: between probes.
+    pub keep_interval: Duration,
+    /// `TCP_KEEPCNT`: unanswered probes until the connection is given up.
+    pub keep_count: u32,
+    /// `SO_LINGER`; zero resets on close.
+    pub linger: Option<Duration>,
+    /// `TCP_USER_TIMEOUT`: how long data may stay unacknowledged.
+    pub user_timeout: Option<Duration>,
+    /// `TCP_QUICKACK`: no delayed acknowledgements.
+    pub quick_ack: bool,
+    /// `SO_REUSEADDR`.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: bool,
+    /// `IPV6_V6ONLY`.
+    pub v6_only: bool,
+    /// `SO_RCVBUF` in bytes, once set.
+    pub receive_buffer: Option<usize>,
+    /// `SO_SNDBUF` in bytes, once set.
+    pub send_buffer: Option<usize>,
+    /// `IP_TTL` or `IPV6_UNICAST_HOPS`.
+    pub hop_limit: u8,
+}
+
+impl Default for TcpOptions {
+    /// Linux's defaults.
+    fn default() -> Self {
+        Self {
+            no_delay: false,
+            keep_alive: false,
+            keep_idle: Duration::from_secs(7200),
+            keep_interval: Duration::from_secs(75),
+            keep_count: 9,
+            linger: None,
+            user_timeout: None,
+            quick_ack: false,
+            reuse_address: false,
+            reuse_port: false,
+            v6_only: false,
+            receive_buffer: None,
+            send_buffer: None,
+            hop_limit: 64,
+        }
+    }
+}
+
+/// Smallest buffer.
+const RING_MIN: usize = 4 * 1024;
+/// Largest buffer that is given unasked.
+const RING_MAX: usize = 256 * 1024;
+/// Largest buffer at all.
+const RING_LIMIT: usize = 4 * 1024 * 1024;
+/// The first buffer gets this part of the memory. Later ones get less by the square of what is
+/// left, so that a few connections are fast and thousands fit.
+const SHARE: u128 = 256;
+/// Closed connections kept with their buffers for the next ones.
+const POOL_MAX: usize = 32;
+
+/// Sizes of a connection's buffers in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RingSizes {
+    pub(crate) receive: usize,
+    pub(crate) send: usize,
+}
+
+impl RingSizes {
+    fn total(self) -> usize {
+        self.receive + self.send
+    }
+}
+
+/// A socket of the engine in a set of its own.
+pub(crate) struct Ring {
+    pub(crate) set: SocketSet<'static>,
+    pub(crate) handle: SocketHandle,
+    pub(crate) sizes: RingSizes,
+}
+
+/// The memory for connection buffers.
+pub(crate) struct Rings {
+    limit: usize,
+    used: usize,
+    pool: Vec<Ring>,
+}
+
+impl Rings {
+    /// At most about `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, used: 0, pool: Vec::new() }
+    }
+
+    /// True when another connection may be made. The smallest buffers are still given when the
+    /// memory is used up, to half as much again.
+    pub(crate) fn has_room(&self) -> bool {
+        self.used < self.limit.saturating_add(self.limit / 2)
+    }
+
+    fn sizes(&self, options: &TcpOptions) -> RingSizes {
+        let left = self.limit.saturating_sub(self.used) as u128;
+        let share = left * left / (self.limit.max(1) as u128 * SHARE);
+        let share = usize::try_from(share).unwrap_or(RING_MAX);
+        let share = if share < RING_MIN { RING_MIN } else { 1 << share.ilog2() };
+        let unasked = share.clamp(RING_MIN, RING_MAX);
+        let size = |asked: Option<usize>| {
+            // What is asked for is granted only as far as there is plenty.
+            let most = (self.limit.saturating_sub(self.used) / 16).clamp(RING_MIN, RING_LIMIT);
+            asked.map_or(unasked, |asked| asked.clamp(RING_MIN, most).next_power_of_two())
+        };
+        RingSizes { receive: size(options.receive_buffer), send: size(options.send_buffer) }
+    }
+
+    /// A closed engine socket with its buffers.
+    pub(crate) fn take(&mut self, options: &TcpOptions) -> Ring {
+        let sizes = self.sizes(options);
+        self.used += sizes.total();
+        if let Some(at) = self.pool.iter().position(|ring| ring.sizes == sizes) {
+            return self.pool.swap_remove(at);
+        }
+        let buffer = |bytes: usize| tcp::SocketBuffer::new(vec![0; bytes]);
+        let socket = tcp::Socket::new(buffer(sizes.receive), buffer(sizes.send));
+        let mut set = SocketSet::new(Vec::with_capacity(1));
+        let handle = set.add(socket);
+        Ring { set, handle, sizes }
+    }
+
+    /// Gives one back.
+    pub(crate) fn give(&mut self, mut ring: Ring) {
+        self.used = self.used.saturating_sub(ring.sizes.total());
+        let socket = ring.set.get_mut::<tcp::Socket<'_>>(ring.handle);
+        socket.abort();
+        let pooled: usize = self.pool.iter().map(|ring| ring.sizes.total()).sum();
+        if self.pool.len() < POOL_MAX && pooled + ring.sizes.total() <= self.limit / 8 {
+            self.pool.push(ring);
+        }
+    }
+
+    /// Bytes in use.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+}

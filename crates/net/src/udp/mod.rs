@@ -1,0 +1,175 @@
+//! UDP: datagrams, found by port and address.
+
+mod input;
+mod output;
+mod socket;
+
+pub use output::SendOptions;
+pub use socket::UdpSocket;
+
+use crate::hash::KeyedState;
+use crate::ports::{Family, Ports};
+use crate::route::LinkId;
+use crate::slab::{Id, Slab};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::Errno;
+use core::net::{IpAddr, SocketAddr};
+use sched::Notifier;
+
+/// What setsockopt(2) set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UdpOptions {
+    /// `SO_BROADCAST`.
+    pub broadcast: bool,
+    /// `SO_REUSEADDR`.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: bool,
+    /// `IPV6_V6ONLY`.
+    pub v6_only: bool,
+    /// `SO_RCVBUF` in bytes.
+    pub receive_buffer: usize,
+    /// `SO_SNDBUF` in bytes.
+    pub send_buffer: usize,
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`.
+    pub hop_limit: u8,
+    /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`.
+    pub multicast_hop_limit: u8,
+    /// `IP_MULTICAST_LOOP`, `IPV6_MULTICAST_LOOP`.
+    pub multicast_loop: bool,
+    /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`.
+    pub multicast_link: Option<LinkId>,
+    /// `IP_TOS`, `IPV6_TCLASS`.
+    pub traffic_class: u8,
+    /// `IP_MTU_DISCOVER` is `DO` or `PROBE`: a datagram that would be fragmented is refused.
+    pub do_not_fragment: bool,
+}
+
+impl Default for UdpOptions {
+    /// Linux's defaults.
+    fn default() -> Self {
+        Self {
+            broadcast: false,
+            reuse_address: false,
+            reuse_port: false,
+            v6_only: false,
+            receive_buffer: 212_992,
+            send_buffer: 212_992,
+            hop_limit: 64,
+            multicast_hop_limit: 1,
+            multicast_loop: true,
+            multicast_link: None,
+            traffic_class: 0,
+            do_not_fragment: false,
+        }
+    }
+}
+
+/// A datagram waiting to be received.
+#[derive(Clone, Debug)]
+struct Datagram {
+    from: SocketAddr,
+    to: IpAddr,
+    link: LinkId,
+    traffic_class: u8,
+    hop_limit: u8,
+    bytes: Vec<u8>,
+}
+
+/// What a received datagram came with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Bytes stored.
+    pub stored: usize,
+    /// Bytes that it has: more than were stored when the sink was too small.
+    pub length: usize,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// To which of our addresses (or groups) it was sent.
+    pub to: IpAddr,
+    /// Over which interface it came.
+    pub link: LinkId,
+    /// Its TOS or traffic class.
+    pub traffic_class: u8,
+    /// Its TTL or hop limit.
+    pub hop_limit: u8,
+}
+
+/// What a datagram is charged beside its bytes, so that many small ones count.
+const OVERHEAD: usize = 256;
+
+impl Datagram {
+    fn charge(&self) -> usize {
+        self.bytes.len() + OVERHEAD
+    }
+}
+
+struct Entry {
+    family: Family,
+    options: UdpOptions,
+    notifier: Arc<Notifier>,
+    local: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
+    queue: VecDeque<Datagram>,
+    queued: usize,
+    error: Option<Errno>,
+    receive_shutdown: bool,
+    send_shutdown: bool,
+    groups: Vec<(LinkId, IpAddr)>,
+}
+
+/// What happened, for /proc/net/snmp.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct UdpCounters {
+    /// Datagrams delivered.
+    pub received: u64,
+    /// Datagrams for ports that nobody has.
+    pub no_ports: u64,
+    /// Datagrams that found the queue full.
+    pub receive_drops: u64,
+    /// Datagrams sent.
+    pub sent: u64,
+}
+
+/// All of UDP.
+pub(crate) struct Udp {
+    entries: Slab<Box<Entry>>,
+    ports: Ports,
+    counters: UdpCounters,
+    /// Groups joined by any socket.
+    groups: Vec<(LinkId, IpAddr, usize)>,
+}
+
+impl Udp {
+    pub(crate) fn new(hash: &KeyedState) -> Self {
+        Self {
+            entries: Slab::default(),
+            ports: Ports::new(hash.clone(), true),
+            counters: UdpCounters::default(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// True when some socket is in the group.
+    pub(crate) fn is_member(&self, link: LinkId, group: IpAddr) -> bool {
+        self.groups.iter().any(|row| row.0 == link && row.1 == group)
+    }
+
+    /// What happened so far.
+    pub(crate) fn counters(&self) -> UdpCounters {
+        self.counters
+    }
+
+    fn get(&mut self, id: Id) -> Result<&mut Entry, Errno> {
+        self.entries.get_mut(id).map(|entry| &mut **entry).ok_or(Errno::EBADF)
+    }
+
+    /// (local, remote, queued bytes) of each socket, for /proc/net/udp.
+    pub(crate) fn list(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>, usize)> {
+        let entries = self.entries.iter();
+        entries.map(|(_, entry)| (entry.local, entry.remote, entry.queued)).collect()
+    }
+}

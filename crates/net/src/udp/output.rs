@@ -1,0 +1,197 @@
+//! Datagrams out.
+
+use super::Entry;
+use crate::address::connect_address;
+use crate::checksum;
+use crate::engine::{Core, Engine};
+use crate::ports::Family;
+use crate::route::{Hop, LinkId};
+use crate::slab::Id;
+use crate::wire::{self, Header, UDP_BYTES, protocol};
+use base::Errno;
+use base::io::Source;
+use core::net::{IpAddr, SocketAddr};
+
+/// Longest payload over IPv4 and IPv6, in bytes.
+const PAYLOAD_MAX_V4: usize = 65_535 - wire::IPV4_BYTES - UDP_BYTES;
+const PAYLOAD_MAX_V6: usize = 65_535 - UDP_BYTES;
+
+/// What a single datagram is sent with, beside the socket's options.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct SendOptions {
+    /// From this address (`IP_PKTINFO`).
+    pub source: Option<IpAddr>,
+    /// Over this interface.
+    pub link: Option<LinkId>,
+    /// With this TOS or traffic class.
+    pub traffic_class: Option<u8>,
+    /// With this TTL or hop limit.
+    pub hop_limit: Option<u8>,
+}
+
+struct Plan {
+    header: Header,
+    hop: Hop,
+    local_port: u16,
+    remote_port: u16,
+    do_not_fragment: bool,
+    loops: bool,
+}
+
+impl Engine {
+    pub(super) fn udp_send(
+        &mut self,
+        id: Id,
+        source: &mut dyn Source,
+        to: Option<SocketAddr>,
+        options: &SendOptions,
+    ) -> Result<usize, Errno> {
+        let length = source.remaining();
+        let entry = self.core.udp.get(id)?;
+        if entry.send_shutdown {
+            return Err(Errno::EPIPE);
+        }
+        if let Some(error) = entry.error.take() {
+            return Err(error);
+        }
+        let remote = destination(entry, to)?;
+        let most = if remote.is_ipv4() { PAYLOAD_MAX_V4 } else { PAYLOAD_MAX_V6 };
+        if length > most {
+            return Err(Errno::EMSGSIZE);
+        }
+        if entry.local.is_none() {
+            self.udp_bind(id, None)?;
+        }
+        let plan = self.core.udp_plan(id, remote, options)?;
+        self.core.udp_transmit(&plan, source, length)?;
+        self.core.udp.counters.sent += 1;
+        Ok(length)
+    }
+}
+
+fn destination(entry: &Entry, to: Option<SocketAddr>) -> Result<SocketAddr, Errno> {
+    let Some(to) = to else { return entry.remote.ok_or(Errno::EDESTADDRREQ) };
+    if to.port() == 0 {
+        return Err(Errno::EINVAL);
+    }
+    match (entry.family, to) {
+        // Linux sends to an IPv4 address from an IPv6 socket.
+        (Family::V6, SocketAddr::V4(_)) if entry.options.v6_only => Err(Errno::ENETUNREACH),
+        (Family::V6, SocketAddr::V4(v4)) => connect_address(Family::V4, false, v4.into()),
+        _ => connect_address(entry.family, entry.options.v6_only, to).map(|mut plain| {
+            if let (SocketAddr::V6(plain), SocketAddr::V6(to)) = (&mut plain, to) {
+                plain.set_scope_id(to.scope_id());
+            }
+            plain
+        }),
+    }
+}
+
+impl Core {
+    fn udp_plan(
+        &mut self,
+        id: Id,
+        remote: SocketAddr,
+        options: &SendOptions,
+    ) -> Result<Plan, Errno> {
+        let entry = self.udp.entries.get(id).ok_or(Errno::EBADF)?;
+        let to = remote.ip();
+        let multicast = to.is_multicast();
+        if self.routing.is_broadcast(to) && !entry.options.broadcast {
+            return Err(Errno::EACCES);
+        }
+        let group_link = entry.options.multicast_link.filter(|_| multicast);
+        let scope = options.link.or(crate::address::scope_of(remote)).or(group_link);
+        let scope = scope.filter(|link| *link != LinkId::LOOPBACK);
+        let hop = match self.routing.lookup(to, scope) {
+            Err(_) if multicast || options.link == Some(LinkId::LOOPBACK) => {
+                Hop { link: LinkId::LOOPBACK, via: to, source: loopback_of(to) }
+            }
+            other => other?,
+        };
+        let local = entry.local.ok_or(Errno::EINVAL)?;
+        let bound = Some(local.ip()).filter(|ip| !ip.is_unspecified());
+        let asked = options.source.filter(|ip| !ip.is_unspecified());
+        let from = asked.or(bound).unwrap_or(hop.source);
+        if from.is_ipv4() != to.is_ipv4() {
+            return Err(Errno::ENETUNREACH);
+        }
+        if !self.routing.is_local(from) {
+            return Err(Errno::EINVAL);
+        }
+        let hop_limit =
+            if multicast { entry.options.multicast_hop_limit } else { entry.options.hop_limit };
+        let header = Header {
+            from,
+            to,
+            protocol: protocol::UDP,
+            hop_limit: options.hop_limit.unwrap_or(hop_limit),
+            traffic_class: options.traffic_class.unwrap_or(entry.options.traffic_class),
+        };
+        Ok(Plan {
+            header,
+            hop,
+            local_port: local.port(),
+            remote_port: remote.port(),
+            do_not_fragment: entry.options.do_not_fragment,
+            loops: (multicast && entry.options.multicast_loop) || self.routing.is_broadcast(to),
+        })
+    }
+
+    fn udp_transmit(
+        &mut self,
+        plan: &Plan,
+        source: &mut dyn Source,
+        length: usize,
+    ) -> Result<(), Errno> {
+        let header_bytes = plan.header.bytes();
+        let total = header_bytes + UDP_BYTES + length;
+        let mtu = self.mtu(plan.hop.link);
+        if total > mtu && plan.do_not_fragment {
+            return Err(Errno::EMSGSIZE);
+        }
+        let mut packet = self.buffer();
+        packet.resize(total, 0);
+        let Some(datagram) = packet.get_mut(header_bytes..) else { return Err(Errno::EINVAL) };
+        wire::put_u16(datagram, 0, plan.local_port);
+        wire::put_u16(datagram, 2, plan.remote_port);
+        wire::put_u16(datagram, 4, (UDP_BYTES + length) as u16);
+        wire::put_u16(datagram, 6, 0);
+        take_all(source, datagram.get_mut(UDP_BYTES..).unwrap_or_default())?;
+        let (from, to) = (plan.header.from, plan.header.to);
+        let pseudo = checksum::pseudo_header(from, to, protocol::UDP, datagram.len());
+        let sum = !checksum::fold(checksum::sum(datagram, pseudo));
+        // Zero would mean that there is none.
+        wire::put_u16(datagram, 6, if sum == 0 { 0xffff } else { sum });
+        if total <= mtu {
+            plan.header.write(&mut packet, UDP_BYTES + length, 0, 0x4000);
+            if plan.loops && plan.hop.link != LinkId::LOOPBACK {
+                self.loopback.push_back(packet.clone());
+            }
+            self.later.push((plan.hop, packet));
+            return Ok(());
+        }
+        let datagram = packet.split_off(header_bytes);
+        self.send_ip(plan.hop, &plan.header, &datagram);
+        self.recycle(packet);
+        Ok(())
+    }
+}
+
+fn take_all(source: &mut dyn Source, mut into: &mut [u8]) -> Result<(), Errno> {
+    while !into.is_empty() {
+        let count = source.take(into)?;
+        if count == 0 {
+            return Err(Errno::EFAULT);
+        }
+        into = into.get_mut(count..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn loopback_of(to: IpAddr) -> IpAddr {
+    match to {
+        IpAddr::V4(_) => IpAddr::V4(core::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(core::net::Ipv6Addr::LOCALHOST),
+    }
+}
