@@ -45,6 +45,8 @@ for memory in 12M 64M 3G 6G; do
     machine pc "$memory" -initrd "$work/archive"
 done
 machine microvm 64M -append 'wall=1800000000000000000 some words'
+machine microvm,pit=off,pic=off,rtc=off 64M -smp 4
+machine pc 64M -smp 2
 machine "$microvm" 64M -icount shift=0
 # Processors with less: no SMAP, no FSGSBASE, no XSAVE, no 1 GiB pages.
 machine q35 256M -cpu qemu64

@@ -85,8 +85,8 @@ pub(super) unsafe fn table(physical: u64) -> &'static Table {
 }
 
 /// An empty page table.
-pub(super) fn new_table() -> Result<u64, OutOfMemory> {
-    let frame = pool::allocate_frame(Purpose::Kernel)?;
+pub(super) fn new_table(purpose: Purpose) -> Result<u64, OutOfMemory> {
+    let frame = pool::allocate_frame(purpose)?;
     // SAFETY: a whole frame that was just handed out.
     unsafe { core::ptr::write_bytes(direct_mut::<u8>(frame), 0, PAGE_SIZE as usize) };
     Ok(frame)
@@ -102,7 +102,7 @@ pub(super) fn no_execute() -> u64 {
 fn next_table(entry: &AtomicU64) -> Result<&'static Table, OutOfMemory> {
     let mut value = entry.load(Relaxed);
     if value == 0 {
-        value = new_table()? | PRESENT | WRITABLE;
+        value = new_table(Purpose::Kernel)? | PRESENT | WRITABLE;
         entry.store(value, Relaxed);
     }
     // SAFETY: entries of the kernel's upper tables point to tables, which are never freed.
@@ -180,7 +180,7 @@ pub(super) fn init(memory: impl Iterator<Item = (u64, u64, bool)>) -> Result<(),
     if features::has(Feature::NoExecute) {
         NO_EXECUTE_BIT.store(NO_EXECUTE, Relaxed);
     }
-    let root = new_table()?;
+    let root = new_table(Purpose::Kernel)?;
     // SAFETY: just made.
     let top = unsafe { table(root) };
     for address in [DIRECT_BASE, DEVICE_BASE, SCATTER_BASE, KERNEL_BASE] {

@@ -27,9 +27,10 @@ const BLOCK: u64 = PAGE_SIZE << MAX_ORDER;
 /// Who asks for memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The program's pages and device buffers: refused while only the reserve is left.
+    /// The program's pages, the tables that map them, and device buffers: refused while only the
+    /// reserve is left.
     Program,
-    /// Page tables and the kernel's heap.
+    /// The kernel's heap, and the tables that map the kernel.
     Kernel,
 }
 

@@ -8,6 +8,7 @@ use super::memory::Frame;
 use super::paging::{
     self, ACCESSED, ADDRESS, DIRTY, NO_EXECUTE, PRESENT, Table, USER, WRITABLE, index, table,
 };
+use super::pool::Purpose;
 use super::{instructions, percpu, pool};
 use crate::types::{OutOfMemory, PageProtection};
 use base::address::USER_END;
@@ -142,7 +143,7 @@ impl AddressSpace {
     /// # Errors
     /// No memory for the top page table.
     pub fn new() -> Result<Self, OutOfMemory> {
-        let root = paging::new_table()?;
+        let root = paging::new_table(Purpose::Program)?;
         // SAFETY: both are top tables; the kernel's is never freed.
         let (own, kernel) = unsafe { (table(root), table(paging::kernel_root())) };
         for (own, kernel) in own.iter().zip(kernel).skip(paging::ENTRIES / 2) {
@@ -199,7 +200,7 @@ impl AddressSpace {
             let slot = unsafe { &table(physical)[index(page, level)] };
             let mut entry = slot.load(Relaxed);
             if entry == 0 {
-                let fresh = paging::new_table()?;
+                let fresh = paging::new_table(Purpose::Program)?;
                 // SAFETY: both frames are page tables of this address space.
                 unsafe {
                     pool::count(fresh).store(0, Relaxed);
