@@ -18,7 +18,11 @@ impl Mm {
         if on_fault {
             return Ok(());
         }
-        self.populate(range).map_err(|_| Errno::ENOMEM)
+        self.populate(range).map_err(|_| Errno::ENOMEM)?;
+        // Memory that may not be touched cannot be made present.
+        let state = self.state.lock();
+        let untouchable = state.tree.mapped(range).any(|(vma, _)| vma.protection.is_empty());
+        if untouchable { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// munlock(2).

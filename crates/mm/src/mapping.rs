@@ -107,7 +107,9 @@ impl MapRequest {
                 if offset % PAGE_SIZE != 0 {
                     return Err(Errno::EINVAL);
                 }
-                offset.checked_add(bytes).ok_or(Errno::EOVERFLOW)?;
+                // Files end before 2^63 bytes.
+                let end = offset.checked_add(bytes).ok_or(Errno::EOVERFLOW)?;
+                i64::try_from(end).map_err(|_| Errno::EOVERFLOW)?;
                 if *shared && !writable && self.protection.contains(PageProtection::WRITE) {
                     return Err(Errno::EACCES);
                 }

@@ -172,7 +172,7 @@ fn decode(
         return Err(Errno::EINVAL);
     }
     let old_bytes = whole_pages(old_length).map_err(|_| Errno::EINVAL)?;
-    let new_bytes = whole_pages(new_length)?;
+    let new_bytes = whole_pages(new_length).map_err(|_| Errno::EINVAL)?;
     if new_bytes == 0 || (flags.contains(MremapFlags::DONTUNMAP) && old_bytes != new_bytes) {
         return Err(Errno::EINVAL);
     }

@@ -133,6 +133,9 @@ pub(crate) fn rights(protection: Prot) -> PageProtection {
     rights
 }
 
+/// The bits that hold the page size with `MAP_HUGETLB` (`MAP_HUGE_MASK << MAP_HUGE_SHIFT`).
+const HUGE_PAGE_SIZE: u32 = 0x3f << 26;
+
 fn mmap(call: &Call<'_>) -> Result<usize, Errno> {
     let (length, offset) = (call.long(1), call.long(5));
     // Unknown bits are ignored, as on Linux.
@@ -146,7 +149,7 @@ fn mmap(call: &Call<'_>) -> Result<usize, Errno> {
     let content = if flags.contains(MapFlags::ANONYMOUS) {
         anonymous(kind, flags)?
     } else {
-        let known = MapFlags::from_bits(bits & !MAP_TYPE).is_some();
+        let known = MapFlags::from_bits(bits & !MAP_TYPE & !HUGE_PAGE_SIZE).is_some();
         file(call, kind, flags, known, protection)?
     };
     let populate = flags.contains(MapFlags::POPULATE) && !flags.contains(MapFlags::NONBLOCK);
