@@ -1,7 +1,10 @@
 //! The run queue of one CPU.
 //!
-//! A task is a boxed future and a flag that says whether it stands in the queue. Waking costs one
-//! atomic swap and a push; no allocation.
+//! A task is a boxed future and a state that says whether it stands in the queue. Waking costs one
+//! atomic exchange and a push; no allocation.
+//!
+//! A task that wakes itself while it runs (it yields) goes back to the queue only when the next
+//! task is picked: what happens in between, device work for instance, wakes others ahead of it.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -10,7 +13,7 @@ use alloc::task::Wake;
 use base::sync::SpinLock;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -18,22 +21,44 @@ type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Picks which of `count` runnable tasks runs next; a simulation passes a seeded one.
 pub type Shuffle = Box<dyn FnMut(usize) -> usize + Send>;
 
+/// Neither runnable nor running.
+const IDLE: u8 = 0;
+/// In the run queue, or about to be put there.
+const QUEUED: u8 = 1;
+/// Being polled.
+const RUNNING: u8 = 2;
+/// Being polled, and woken since the poll began.
+const RUNNING_WOKEN: u8 = 3;
+
 struct Task {
     future: SpinLock<Option<BoxFuture>>,
-    queued: AtomicBool,
+    state: AtomicU8,
     run_queue: Arc<RunQueue>,
+}
+
+impl Task {
+    /// Notes a wake-up. True when the task must be put in the queue.
+    fn note_wake(&self) -> bool {
+        let next = |state| match state {
+            IDLE => Some(QUEUED),
+            RUNNING => Some(RUNNING_WOKEN),
+            _ => None,
+        };
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        before == Ok(IDLE)
+    }
 }
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
+        if self.note_wake() {
             let run_queue = Arc::clone(&self.run_queue);
             run_queue.ready.lock().push_back(self);
         }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
+        if self.note_wake() {
             self.run_queue.ready.lock().push_back(Arc::clone(self));
         }
     }
@@ -45,9 +70,23 @@ struct RunQueue {
     live: AtomicUsize,
 }
 
+impl RunQueue {
+    fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        let task = Arc::new(Task {
+            future: SpinLock::new(Some(Box::pin(future))),
+            state: AtomicU8::new(QUEUED),
+            run_queue: Arc::clone(self),
+        });
+        self.ready.lock().push_back(task);
+    }
+}
+
 /// Runs futures, one at a time, in the order in which they became ready.
 pub struct Executor {
     run_queue: Arc<RunQueue>,
+    /// The task that yielded in the last turn.
+    yielded: SpinLock<Option<Arc<Task>>>,
     shuffle: SpinLock<Option<Shuffle>>,
 }
 
@@ -61,31 +100,28 @@ impl Executor {
     /// An executor without tasks.
     #[must_use]
     pub fn new() -> Self {
-        Self { run_queue: Arc::default(), shuffle: SpinLock::new(None) }
+        Self {
+            run_queue: Arc::default(),
+            yielded: SpinLock::default(),
+            shuffle: SpinLock::default(),
+        }
     }
 
     /// An executor that lets `shuffle` choose among the runnable tasks.
     #[must_use]
     pub fn shuffled(shuffle: Shuffle) -> Self {
-        Self { run_queue: Arc::default(), shuffle: SpinLock::new(Some(shuffle)) }
+        Self { shuffle: SpinLock::new(Some(shuffle)), ..Self::new() }
     }
 
     /// Adds a task; it runs when its turn comes.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.run_queue.live.fetch_add(1, Ordering::Relaxed);
-        let task = Arc::new(Task {
-            future: SpinLock::new(Some(Box::pin(future))),
-            queued: AtomicBool::new(true),
-            run_queue: Arc::clone(&self.run_queue),
-        });
-        self.run_queue.ready.lock().push_back(task);
+        self.run_queue.spawn(future);
     }
 
     /// Runs one task until it waits or ends. `false` when none is runnable.
     pub fn run_one(&self) -> bool {
         let Some(task) = self.pick() else { return false };
-        // Cleared first: a wake during the poll puts the task back in the queue.
-        task.queued.store(false, Ordering::Release);
+        task.state.store(RUNNING, Ordering::Release);
         let waker = Waker::from(Arc::clone(&task));
         let mut slot = task.future.lock();
         if let Some(future) = slot.as_mut() {
@@ -95,14 +131,24 @@ impl Executor {
                 drop(slot);
                 drop(finished);
                 self.run_queue.live.fetch_sub(1, Ordering::Relaxed);
+                return true;
             }
+        }
+        drop(slot);
+        let to_idle =
+            task.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        if to_idle.is_err() {
+            task.state.store(QUEUED, Ordering::Release);
+            *self.yielded.lock() = Some(task);
         }
         true
     }
 
     fn pick(&self) -> Option<Arc<Task>> {
         let mut shuffle = self.shuffle.lock();
+        let yielded = self.yielded.lock().take();
         let mut ready = self.run_queue.ready.lock();
+        ready.extend(yielded);
         match shuffle.as_mut() {
             Some(shuffle) if ready.len() > 1 => {
                 let at = shuffle(ready.len()) % ready.len();
@@ -115,7 +161,7 @@ impl Executor {
     /// How many tasks are runnable.
     #[must_use]
     pub fn runnable(&self) -> usize {
-        self.run_queue.ready.lock().len()
+        self.run_queue.ready.lock().len() + usize::from(self.yielded.lock().is_some())
     }
 
     /// How many tasks have not ended.
@@ -140,13 +186,7 @@ pub struct Spawner {
 impl Spawner {
     /// Adds a task; it runs when its turn comes.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.run_queue.live.fetch_add(1, Ordering::Relaxed);
-        let task = Arc::new(Task {
-            future: SpinLock::new(Some(Box::pin(future))),
-            queued: AtomicBool::new(true),
-            run_queue: Arc::clone(&self.run_queue),
-        });
-        self.run_queue.ready.lock().push_back(task);
+        self.run_queue.spawn(future);
     }
 
     /// How many tasks are runnable, the current one not counted.
@@ -167,4 +207,33 @@ pub fn yield_now() -> impl Future<Output = ()> + Send {
         context.waker().wake_by_ref();
         Poll::Pending
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WaitQueue;
+
+    /// A task that yields stands behind what was woken before the next one is picked.
+    #[test]
+    fn yielding_lets_woken_tasks_go_first() {
+        let executor = Executor::new();
+        let order = Arc::new(SpinLock::new(alloc::vec::Vec::new()));
+        let queue = Arc::new(WaitQueue::new());
+        let (log, wait) = (Arc::clone(&order), Arc::clone(&queue));
+        executor.spawn(async move {
+            wait.wait().await;
+            log.lock().push("woken");
+        });
+        let log = Arc::clone(&order);
+        executor.spawn(async move {
+            yield_now().await;
+            log.lock().push("yielded");
+        });
+        assert!(executor.run_one() && executor.run_one());
+        queue.wake_all();
+        while executor.run_one() {}
+        assert_eq!(*order.lock(), ["woken", "yielded"]);
+        assert_eq!(executor.live(), 0);
+    }
 }

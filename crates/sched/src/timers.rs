@@ -44,10 +44,7 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self {
-            heap: SpinLock::default(),
-            earliest: AtomicU64::new(Instant::FAR.nanoseconds()),
-        }
+        Self { heap: SpinLock::default(), earliest: AtomicU64::new(Instant::FAR.nanoseconds()) }
     }
 }
 
