@@ -82,6 +82,14 @@ fn build_kernel(out: &Path) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
         }
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+    if env::var("PROFILE")? == "debug" {
+        // While egg itself is a debug build, a kernel that is built soon is worth more than one
+        // that is a little faster.
+        cargo
+            .env("CARGO_PROFILE_KERNEL_LTO", "off")
+            .env("CARGO_PROFILE_KERNEL_CODEGEN_UNITS", "16");
+        cargo.env("CARGO_PROFILE_KERNEL_INCREMENTAL", "true");
+    }
     let status = cargo.status()?;
     if !status.success() {
         return Err(format!("the kernel does not build ({status})").into());

@@ -5,12 +5,13 @@
 //! | `ready` | the console takes input; the program is about to start |
 //! | `exit N` | the program ended with code N |
 //! | `signal N` | the program was killed by signal N (a number or a name) |
+//! | `refused TEXT` | the kernel cannot run the program or the image |
 //! | `panic TEXT` | the kernel panicked |
 //! | `frame ADDRESS` | a return address of the panic's trace, hexadecimal |
 //! | `net ADDRESS` | the network is up |
 //! | `warn TEXT` | something that the user should know |
 //!
-//! After `exit` or `signal` the kernel ends QEMU with status 33. One without the other is a failure.
+//! After `exit`, `signal` or `refused` the kernel ends QEMU with status 33. One without the other is a failure.
 
 /// QEMU's exit status when the kernel ends the machine in order: it writes 0x10 to the
 /// `isa-debug-exit` device, which makes `(0x10 << 1) | 1` of it. No failure of QEMU gives that.
@@ -22,6 +23,7 @@ pub(crate) enum Event {
     Ready,
     Exit(u8),
     Signal(u8),
+    Refused(String),
     Panic(String),
     Frame(u64),
     Net(String),
@@ -38,6 +40,7 @@ impl Event {
             "ready" => Some(Self::Ready),
             "exit" => rest.parse().ok().map(Self::Exit),
             "signal" => signal_number(rest).map(Self::Signal),
+            "refused" => Some(Self::Refused(rest.to_owned())),
             "panic" => Some(Self::Panic(rest.to_owned())),
             "frame" => {
                 let digits = rest.strip_prefix("0x").unwrap_or(rest);

@@ -21,6 +21,8 @@ pub(crate) enum Outcome {
     Exited(u8),
     /// The program was killed by this signal, and the machine ended in order.
     Killed(u8),
+    /// The kernel cannot run the program; why.
+    Refused(String),
     /// The kernel failed; why.
     KernelFailed(String),
     /// QEMU failed; why, with its own words.
@@ -240,7 +242,9 @@ impl Running<'_> {
         for event in self.lines.push(buffer.get(..count).unwrap_or_default()) {
             match &event {
                 Event::Ready => self.ready = true,
-                Event::Exit(_) | Event::Signal(_) => self.end = Some(event.clone()),
+                Event::Exit(_) | Event::Signal(_) | Event::Refused(_) => {
+                    self.end = Some(event.clone())
+                }
                 Event::Panic(text) => self.panic = Some(text.clone()),
                 Event::Frame(_) | Event::Net(_) | Event::Warn(_) | Event::Unknown(_) => {}
             }
@@ -420,6 +424,7 @@ fn judge(
     match (orderly, end, status.code(), panic, stopped) {
         (true, Some(Event::Exit(code)), ..) => Outcome::Exited(code),
         (true, Some(Event::Signal(number)), ..) => Outcome::Killed(number),
+        (true, Some(Event::Refused(why)), ..) => Outcome::Refused(why),
         (.., Some(text), _) => Outcome::KernelFailed(format!("panic: {text}")),
         (.., Some(why)) => why,
         (_, _, Some(launch::NO_COMMAND), ..) => Outcome::NoQemu,
@@ -457,6 +462,9 @@ mod tests {
         let judge = |end, status| judge(end, None, status, "", None);
         assert_eq!(judge(exit.clone(), exited(33)), Outcome::Exited(0));
         assert_eq!(judge(Some(Event::Signal(9)), exited(33)), Outcome::Killed(9));
+        let refused = || "no".to_owned();
+        let outcome = judge(Some(Event::Refused(refused())), exited(33));
+        assert_eq!(outcome, Outcome::Refused(refused()));
         for status in [exited(0), exited(35), exited(3)] {
             assert!(matches!(judge(exit.clone(), status), Outcome::KernelFailed(_)), "{status}");
         }

@@ -32,6 +32,12 @@ fn a_program_killed_by_a_signal_is_named() {
 }
 
 #[test]
+fn what_the_kernel_refuses_is_told() {
+    let stage = Stage::with_qemu("tell 'refused no program header'; exit 33");
+    stage.egg(RUN).one_line(126, "no program header");
+}
+
+#[test]
 fn a_panic_of_the_kernel_is_told_with_its_trace() {
     let stage = Stage::with_qemu("tell 'panic boom at x.rs:1' 'frame 0xffffffff80201234'; exit 35");
     let ended = stage.egg(RUN);

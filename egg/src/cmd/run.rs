@@ -70,7 +70,12 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
         Event::Ready if verbose => eprintln!("egg: ready after {:?}", started.elapsed()),
         Event::Net(address) if verbose => eprintln!("egg: network up: {address}"),
         Event::Unknown(line) if verbose => eprintln!("egg: not understood: {line}"),
-        Event::Ready | Event::Net(_) | Event::Unknown(_) | Event::Exit(_) | Event::Signal(_) => {}
+        Event::Ready
+        | Event::Net(_)
+        | Event::Unknown(_)
+        | Event::Exit(_)
+        | Event::Signal(_)
+        | Event::Refused(_) => {}
     };
     let raw = if content.config.tty { Some(Raw::enter()?) } else { None };
     let connection = Connection {
