@@ -65,8 +65,22 @@ impl Mm {
             if !progress.refused(fault.address) || self.touch(fault.address, access).is_err() {
                 return done;
             }
+            self.touch_ahead(fault.address, length - done, access);
         }
         done
+    }
+
+    /// Makes further pages that a copy of `bytes` bytes from `at` will reach, so that it does not
+    /// stop at each. What fails is found again by the copy.
+    fn touch_ahead(&self, at: UserAddr, bytes: usize, access: Access) {
+        const MOST_PAGES: u64 = 16;
+        let first = at.page_floor();
+        let pages = (at.page_offset() + bytes as u64).div_ceil(PAGE_SIZE).min(MOST_PAGES);
+        for page in 1..pages {
+            if self.touch(first.wrapping_add(page * PAGE_SIZE), access).is_err() {
+                return;
+            }
+        }
     }
 
     /// Copies as much as it can from the program's memory; returns how much that was.
