@@ -1,34 +1,47 @@
-# make run       boot the example server, say when it answers, leave it running
-# make test      all tests that every change must pass; ends with a line of counts
-# make test-all  the same with every Go version and every program (longer)
-# make check     format, lints, and the rules of scripts/audit
-# make bench     measure beside a Linux guest
-# make docs      write what is generated
-# make install   the egg command into ~/.cargo/bin
-.PHONY: run test test-all check bench docs install setup
+# `make` alone says what there is to make.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-host test-all vm check setup docs bench soak install clean
 
-run:
+help: ## what there is to make
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
+
+run: ## boot the example server, say when it answers, leave it running (PORT=8080)
 	@scripts/run
 
-test:
+test: ## all tests that every change must pass; ends with a line of counts
 	@scripts/test core
 
-test-all:
+test-host: ## of these, the ones that need no machine
+	@scripts/test host
+
+test-all: ## the same with every Go version and program, a row of boots and a soak (longer)
 	@scripts/test all
 
-check:
+vm: ## one program in a machine, by a part of its name (NAME=hello)
+	@scripts/setup go-versions
+	@cargo test --quiet --package eggos-vm-tests -- $(if $(NAME),$(NAME),--list)
+
+check: ## format, lints, and the rules of scripts/audit
 	@scripts/check
 
-setup:
-	@scripts/setup go python
+setup: ## install what is missing
+	@scripts/setup go-versions python binutils
 
-bench: setup
+docs: ## write the pages that are generated
+	@EGGOS_WRITE_DOCS=1 cargo test --quiet --package eggos-syscalls --test documentation
+
+bench: setup ## measure beside a Linux guest
 	@cargo build --quiet --release --package egg
 	@bench/setup
 	@bench/run
 
-docs:
-	@EGGOS_WRITE_DOCS=1 cargo test --quiet --package eggos-syscalls --test documentation
+soak: setup ## ten minutes of load; nothing may be lost or grow
+	@cargo build --quiet --release --package egg
+	@bench/setup --no-linux
+	@bench/soak
 
-install: setup
+install: setup ## the egg command into ~/.cargo/bin
 	cargo install --path egg
+
+clean: ## remove what was made
+	cargo clean

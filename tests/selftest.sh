@@ -9,8 +9,7 @@ cd "$(dirname "$0")/.."
 
 kernel=${1:-}
 if [ -z "$kernel" ]; then
-    RUSTFLAGS='-Crelocation-model=static -Cforce-frame-pointers=yes' \
-        cargo build --quiet -p eggos-kernel --bin selftest --target x86_64-unknown-none --profile kernel
+    scripts/kernel-cargo build --bin selftest
     kernel=${CARGO_TARGET_DIR:-target}/x86_64-unknown-none/kernel/selftest
 fi
 
