@@ -7,7 +7,7 @@
 //	deadlock   exit 2, "all goroutines are asleep - deadlock!"
 //	goexit     exit 2, "no goroutines (main called runtime.Goexit) - deadlock!"
 //	stack      exit 2, "stack overflow"
-//	throw      exit 2, "concurrent map" (an error that cannot be recovered)
+//	throw      exit 2, "unlock of unlocked mutex" (an error that cannot be recovered)
 //	abort      dies of SIGABRT by GOTRACEBACK=crash
 package main
 
@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/eggos/eggos/go/programs/internal/check"
@@ -158,7 +159,7 @@ func die(how string) {
 		debug.SetMaxStack(1 << 20)
 		sink = endless(1)
 	case "throw":
-		concurrentMap()
+		throw()
 	case "abort":
 		debug.SetTraceback("crash")
 		panic("told to abort")
@@ -172,14 +173,8 @@ func endless(n int) int {
 	return endless(n+1) + pad[(n*7)%128]
 }
 
-func concurrentMap() {
-	shared := map[int]int{}
-	for i := 0; i < 8; i++ {
-		go func() {
-			for n := 0; ; n++ {
-				shared[n%1000] = n
-			}
-		}()
-	}
-	time.Sleep(time.Minute)
+func throw() {
+	defer func() { recover() }()
+	var mutex sync.Mutex
+	mutex.Unlock()
 }

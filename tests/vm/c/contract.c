@@ -196,7 +196,9 @@ static void check_calls(void) {
     static u32 word = 5;
     static char buffer[4096];
     static int ends[2];
-    call3(SYS_pipe2, (long)ends, 0, 0);
+    equal("call: pipe2", (u64)call3(SYS_pipe2, (long)ends, 0, 0), 0);
+    if (failed)
+        return;
     const struct {
         const char *name;
         long number, args[6], want;

@@ -55,7 +55,7 @@ impl Test {
 }
 
 /// Most programs take seconds; an emulated machine beside another on a busy host takes minutes.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// All tests, those that tell most first.
 pub fn all() -> VecDeque<Test> {

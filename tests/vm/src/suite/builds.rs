@@ -41,11 +41,11 @@ pub(super) fn tests() -> Vec<Test> {
         }
         tests.push(Test::new(format!("wrappers/{version}"), set, move |_| wrappers(version)));
     }
-    tests.push(Test::new("c/contract".into(), Set::Core, |mode| {
+    tests.push(Test::new("static/contract".into(), Set::Core, |mode| {
         Vm::of(&build::c(&["contract.c", "contract.S"], "gcc", &FREESTANDING)?, mode).run(LIMIT)
     }));
     for compiler in ["gcc", "musl-gcc"] {
-        tests.push(Test::new(format!("c/hello/{compiler}"), Set::Core, move |mode| {
+        tests.push(Test::new(format!("static/c/{compiler}"), Set::Core, move |mode| {
             if !build::installed(compiler) {
                 println!("       ({compiler} is not installed: not tried)");
                 return Ok(());
@@ -53,7 +53,7 @@ pub(super) fn tests() -> Vec<Test> {
             Vm::of(&build::c(&["hello.c"], compiler, &["-pthread"])?, mode).run(LIMIT)
         }));
     }
-    tests.push(Test::new("rust/hello".into(), Set::Core, |mode| {
+    tests.push(Test::new("static/rust".into(), Set::Core, |mode| {
         Vm::of(&build::rust("hello.rs")?, mode).run(LIMIT)
     }));
     tests

@@ -16,7 +16,7 @@ const FATAL: &[(&str, &[&str])] = &[
     ("deadlock", &["all goroutines are asleep - deadlock!"]),
     ("goexit", &["no goroutines (main called runtime.Goexit) - deadlock!"]),
     ("stack", &["stack overflow", "main.endless"]),
-    ("throw", &["fatal error: concurrent map"]),
+    ("throw", &["unlock of unlocked mutex"]),
 ];
 
 /// (signal, its number): it kills the program by default.
