@@ -16,6 +16,7 @@ use crate::image::Tree;
 use crate::kernel::Kernel;
 use crate::launch::MemoryFile;
 use crate::qemu::{Accel, Channel, Machine};
+use crate::terminal;
 use crate::vm::{self, Connection, Outcome};
 
 const DEVICE: &str = "/dev/kvm";
@@ -53,7 +54,7 @@ pub(crate) fn choose(
         ),
         (Kvm::Problem(problem), _) => {
             if verbose {
-                eprintln!("egg: no KVM, running with TCG: {problem}");
+                terminal::say(&format!("no KVM, running with TCG: {problem}"));
             }
             Ok(Ok(Accel::Tcg))
         }
@@ -144,6 +145,7 @@ fn probe(kernel: &Kernel) -> anyhow::Result<Outcome> {
         forwards: Vec::new(),
     };
     let connection = Connection {
+        terminal: false,
         input: false,
         output: false,
         limit: Some(LIMIT),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::terminal;
+
 /// `egg`'s own exit codes. The program's codes pass through unchanged, so these are chosen where
 /// programs rarely go, as `docker run` and shells do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +76,7 @@ pub(crate) fn report(result: anyhow::Result<Ended>) -> ExitCode {
     match result {
         Ok(Ended(code)) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("egg: {error:#}");
+            terminal::say(&format!("{error:#}"));
             let code = error.downcast_ref::<Failure>().map_or(Code::Usage, |failure| failure.code);
             ExitCode::from(code as u8)
         }

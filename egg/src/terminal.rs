@@ -1,8 +1,10 @@
 //! The terminal that `egg` runs on.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
-use nix::sys::termios::{self, InputFlags, LocalFlags, SetArg, Termios};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::termios::{self, SetArg, Termios};
 use nix::unistd;
 
 /// True when standard input and output are a terminal and `egg` is in its foreground: reading from
@@ -17,8 +19,33 @@ pub(crate) fn stdin_is_ours_to_read() -> bool {
         || unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == unistd::getpgrp())
 }
 
-/// The terminal with every key passed on at once and unchanged: the line editing, the echo and the
-/// signals are the machine's. The output keeps its ways, so that `egg`'s own lines look right.
+/// Lines of `egg` must return the carriage themselves: see [`Raw`].
+static IS_RAW: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line of `egg`'s own on standard error.
+pub(crate) fn say(line: &str) {
+    show(format!("egg: {line}\n").as_bytes());
+}
+
+/// Passes text on to standard error.
+pub(crate) fn show(text: &[u8]) {
+    let mut stderr = io::stderr().lock();
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let written = match line.strip_suffix(b"\n") {
+            Some(line) if IS_RAW.load(Ordering::Relaxed) => {
+                stderr.write_all(line).and_then(|()| stderr.write_all(b"\r\n"))
+            }
+            _ => stderr.write_all(line),
+        };
+        if written.is_err() {
+            // Nobody is there to be told.
+            return;
+        }
+    }
+}
+
+/// The terminal with every key passed on at once and unchanged, and all output as it comes: line
+/// editing, echo, signals and carriage returns are the machine's.
 pub(crate) struct Raw {
     before: Termios,
 }
@@ -28,14 +55,9 @@ impl Raw {
     pub(crate) fn enter() -> io::Result<Self> {
         let before = termios::tcgetattr(io::stdin())?;
         let mut raw = before.clone();
-        raw.local_flags &=
-            !(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
-        raw.input_flags &= !(InputFlags::IXON
-            | InputFlags::ICRNL
-            | InputFlags::INLCR
-            | InputFlags::IGNCR
-            | InputFlags::ISTRIP);
+        termios::cfmakeraw(&mut raw);
         termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &raw)?;
+        IS_RAW.store(true, Ordering::Relaxed);
         Ok(Self { before })
     }
 }
@@ -43,6 +65,7 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         // Nothing can be done about a terminal that is gone.
-        let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &self.before);
+        let _ = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before);
+        IS_RAW.store(false, Ordering::Relaxed);
     }
 }

@@ -13,6 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::control::{Event, Lines, ORDERLY_STATUS};
 use crate::launch;
 use crate::qemu::{self, Channel, Machine};
+use crate::terminal;
 
 /// How a machine ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +38,8 @@ pub(crate) enum Outcome {
 
 /// What the machine is connected to.
 pub(crate) struct Connection<'a> {
+    /// The machine's console is a terminal; else it is a plain stream, on which keys are escapes.
+    pub(crate) terminal: bool,
     /// Pass standard input on.
     pub(crate) input: bool,
     /// Console output goes to standard output; else it is dropped.
@@ -65,6 +68,11 @@ const MESSAGES: usize = 1 << 16;
 const INTERRUPT: u8 = 3;
 /// Ctrl-D as a byte: the machine's line discipline makes end of file of it.
 const END_OF_FILE: u8 = 4;
+/// What stands for those two on a console that is no terminal, where every byte is the program's:
+/// DLE and a letter. A DLE of the program's is doubled.
+const ESCAPE: u8 = 0x10;
+const ESCAPED_INTERRUPT: [u8; 2] = [ESCAPE, b'c'];
+const ESCAPED_END: [u8; 2] = [ESCAPE, b'd'];
 
 /// Runs the machine until it ends. `machine`'s channels are replaced by ours.
 pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::Result<Outcome> {
@@ -82,7 +90,7 @@ pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::R
     machine.control = Channel::Socket(number(&control_of_qemu));
     let arguments = machine.arguments();
     if connection.verbose {
-        eprintln!("egg: {}", qemu::shell_line(&arguments));
+        terminal::say(&qemu::shell_line(&arguments));
     }
     let child = launch::spawn(&arguments)?;
     drop((console_of_qemu, control_of_qemu));
@@ -280,7 +288,7 @@ impl Running<'_> {
             }
             let text = buffer.get(..count).unwrap_or_default();
             if self.connection.verbose {
-                let _ = io::stderr().write_all(text);
+                terminal::show(text);
             }
             if self.messages.len() < MESSAGES {
                 self.messages.extend_from_slice(text);
@@ -308,7 +316,11 @@ impl Running<'_> {
 
     /// SIGINT from elsewhere counts as the key does.
     fn interrupt(&mut self) {
-        self.to_machine.push(INTERRUPT);
+        if self.connection.terminal {
+            self.to_machine.push(INTERRUPT);
+        } else {
+            self.to_machine.extend_from_slice(&ESCAPED_INTERRUPT);
+        }
         self.count_interrupt();
     }
 
@@ -330,10 +342,19 @@ impl Running<'_> {
         let input = buffer.get(..count).unwrap_or_default();
         if input.is_empty() {
             self.reads_input = false;
-            self.to_machine.push(END_OF_FILE);
+            if self.connection.terminal {
+                self.to_machine.push(END_OF_FILE);
+            } else {
+                self.to_machine.extend_from_slice(&ESCAPED_END);
+            }
             return Ok(());
         }
-        self.to_machine.extend_from_slice(input);
+        for &byte in input {
+            if byte == ESCAPE && !self.connection.terminal {
+                self.to_machine.push(ESCAPE);
+            }
+            self.to_machine.push(byte);
+        }
         if io::IsTerminal::is_terminal(&io::stdin()) {
             // A machine that reads nothing must still be stoppable.
             self.to_machine.truncate(BACKLOG - 1);

@@ -111,6 +111,37 @@ fn an_interrupt_is_passed_on_and_the_second_ends_the_machine() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), ""), "{ended:?}");
 }
 
+/// script(1) gives egg a terminal.
+#[test]
+fn on_a_terminal_every_key_is_passed_on_and_control_c_twice_ends() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: no script(1) here");
+        return;
+    }
+    let stage = Stage::with_qemu(
+        "show $'two\r\nlines\r'; tell ready; IFS= read -r -n 3 keys <&$console; echo \"$keys\" > keys; exec sleep 60",
+    );
+    let inner = format!("{} {}", env!("CARGO_BIN_EXE_egg"), RUN.join(" "));
+    let mut command = stage.command(&[]);
+    let mut child = std::process::Command::new("script")
+        .args(["-qefc", &inner, "/dev/null"])
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(stage.path("."))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    command.env_clear();
+    let mut keys = child.stdin.take().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    keys.write_all(b"\x1aa\x03").unwrap();
+    assert_eq!(wait_for(&stage.path("keys")), "\x1aa\x03\n");
+    keys.write_all(b"\x03").unwrap();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    drop(keys);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), "two\r\nlines\r\n"), "{ended:?}");
+}
+
 #[test]
 fn a_termination_ends_the_machine() {
     let stage = Stage::with_qemu("echo $$ > pid; exec sleep 60");

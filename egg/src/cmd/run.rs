@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
         return dry_run(machine, &content, &archive);
     }
     for forward in &machine.forwards {
-        eprintln!("egg: {forward}");
+        terminal::say(&forward.to_string());
     }
     let kernel_file = MemoryFile::new("kernel", content.kernel.elf())?;
     let image_file = MemoryFile::new("image", &archive)?;
@@ -60,16 +60,16 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
     let started = Instant::now();
     let mut symbols = None;
     let mut on_event = |event: &Event| match event {
-        Event::Panic(text) => eprintln!("egg: kernel panic: {text}"),
+        Event::Panic(text) => say(format_args!("kernel panic: {text}")),
         Event::Frame(address) => {
             let symbols: &Symbols = symbols.get_or_insert_with(|| content.kernel.symbols());
             let name = symbols.name(*address).unwrap_or_else(|| "?".to_owned());
-            eprintln!("egg:   {address:#018x} {name}");
+            say(format_args!("  {address:#018x} {name}"));
         }
-        Event::Warn(text) => eprintln!("egg: warning: {text}"),
-        Event::Ready if verbose => eprintln!("egg: ready after {:?}", started.elapsed()),
-        Event::Net(address) if verbose => eprintln!("egg: network up: {address}"),
-        Event::Unknown(line) if verbose => eprintln!("egg: not understood: {line}"),
+        Event::Warn(text) => say(format_args!("warning: {text}")),
+        Event::Ready if verbose => say(format_args!("ready after {:?}", started.elapsed())),
+        Event::Net(address) if verbose => say(format_args!("network up: {address}")),
+        Event::Unknown(line) if verbose => say(format_args!("not understood: {line}")),
         Event::Ready
         | Event::Net(_)
         | Event::Unknown(_)
@@ -79,6 +79,7 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
     };
     let raw = if content.config.tty { Some(Raw::enter()?) } else { None };
     let connection = Connection {
+        terminal: content.config.tty,
         input: terminal::stdin_is_ours_to_read(),
         output: true,
         limit: None,
@@ -93,16 +94,23 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
 fn ended(outcome: Outcome) -> anyhow::Result<Ended> {
     match outcome {
         Outcome::Exited(code) => Ok(Ended(code)),
+        // Whoever pressed Ctrl-C knows.
+        Outcome::Killed(number) if signal_name(number) == "SIGINT" => Ok(Ended::by_signal(number)),
         Outcome::Killed(number) => {
-            eprintln!("egg: the program was killed by {}", signal_name(number));
+            say(format_args!("the program was killed by {}", signal_name(number)));
             Ok(Ended::by_signal(number))
         }
+        Outcome::Refused(why) => Failure::err(Code::CannotRun, why),
         Outcome::Stopped(number) => Ok(Ended::by_signal(number)),
         Outcome::KernelFailed(why) => Failure::err(Code::Kernel, format!("kernel failure: {why}")),
         Outcome::QemuFailed(why) => Failure::err(Code::Usage, why),
         Outcome::NoQemu => Failure::err(Code::Usage, NO_QEMU),
         Outcome::TimedOut => Failure::err(Code::Kernel, "the machine did not end in time"),
     }
+}
+
+fn say(line: std::fmt::Arguments<'_>) {
+    terminal::say(&line.to_string());
 }
 
 const NO_QEMU: &str = "there is no qemu-system-x86_64; install it: apt-get install qemu-system-x86 (Debian, Ubuntu), dnf install qemu-system-x86-core (Fedora), pacman -S qemu-system-x86 (Arch)";
