@@ -144,14 +144,8 @@ fn ftruncate(call: &Call<'_>) -> Result<usize, Errno> {
 }
 
 fn fallocate(call: &Call<'_>) -> Result<usize, Errno> {
-    let open = call.open_file(0)?;
-    open.usable()?;
     let (offset, length) = (call.long(2).cast_signed(), call.long(3).cast_signed());
-    if offset < 0 || length <= 0 {
-        return Err(Errno::EINVAL);
-    }
-    let file = open.writable()?;
-    file.allocate(call.unsigned(1), offset.cast_unsigned(), length.cast_unsigned()).map(|()| 0)
+    call.open_file(0)?.allocate(call.unsigned(1), offset, length).map(|()| 0)
 }
 
 fn chmod(call: &Call<'_>, inode: Result<InodeRef, Errno>, mode: usize) -> Result<usize, Errno> {

@@ -148,37 +148,30 @@ fn offset(call: &Call<'_>, index: usize) -> Result<u64, Errno> {
 
 fn pread64(call: &Call<'_>) -> Result<usize, Errno> {
     let offset = offset(call, 3)?;
-    let open = with_positions(call)?;
+    let open = call.open_file(0)?;
     let length = transfer_length(call, 2)?;
     open.read_at(offset, &mut UserSink::new(call.memory(), call.address(1), length))
 }
 
 fn pwrite64(call: &Call<'_>) -> Result<usize, Errno> {
     let offset = offset(call, 3)?;
-    let open = with_positions(call)?;
+    let open = call.open_file(0)?;
     let length = transfer_length(call, 2)?;
     open.write_at(offset, &mut UserSource::new(call.memory(), call.address(1), length))
 }
 
 fn preadv(call: &Call<'_>) -> Result<usize, Errno> {
     let offset = offset(call, 3)?;
-    let open = with_positions(call)?;
+    let open = call.open_file(0)?;
     let pieces = pieces(call)?;
     open.read_at(offset, &mut UserSink::scatter(call.memory(), &pieces))
 }
 
 fn pwritev(call: &Call<'_>) -> Result<usize, Errno> {
     let offset = offset(call, 3)?;
-    let open = with_positions(call)?;
+    let open = call.open_file(0)?;
     let pieces = pieces(call)?;
     open.write_at(offset, &mut UserSource::gather(call.memory(), &pieces))
-}
-
-/// The file of the first argument. One without positions is refused before anything is said about
-/// the access mode.
-fn with_positions(call: &Call<'_>) -> Result<Arc<OpenFile>, Errno> {
-    let open = call.open_file(0)?;
-    if open.usable()?.is_seekable() { Ok(open) } else { Err(Errno::ESPIPE) }
 }
 
 /// Flags of preadv2 and pwritev2.

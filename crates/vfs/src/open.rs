@@ -152,6 +152,10 @@ impl OpenFile {
         if !file.is_seekable() {
             return file.write(0, source);
         }
+        if source.remaining() == 0 {
+            // Not even to the end: `O_APPEND` moves the offset only with bytes.
+            return Ok(0);
+        }
         let mut offset = self.offset.lock();
         let count = if self.flags().contains(OpenFlags::APPEND) {
             let (count, end) = file.append(source)?;
@@ -167,15 +171,18 @@ impl OpenFile {
         Ok(count)
     }
 
+    /// Linux refuses files without positions before it looks at the access mode.
+    fn positioned(&self) -> Result<(), Errno> {
+        if self.usable()?.is_seekable() { Ok(()) } else { Err(Errno::ESPIPE) }
+    }
+
     /// pread(2).
     ///
     /// # Errors
     /// As pread(2).
     pub fn read_at(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        self.positioned()?;
         let file = self.readable()?;
-        if !file.is_seekable() {
-            return Err(Errno::ESPIPE);
-        }
         let count = file.read(offset, sink)?;
         self.tell(count, Event::ACCESS);
         Ok(count)
@@ -186,10 +193,8 @@ impl OpenFile {
     /// # Errors
     /// As pwrite(2).
     pub fn write_at(&self, offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
+        self.positioned()?;
         let file = self.writable()?;
-        if !file.is_seekable() {
-            return Err(Errno::ESPIPE);
-        }
         let count = if self.flags().contains(OpenFlags::APPEND) {
             file.append(source)?.0
         } else {
@@ -211,6 +216,27 @@ impl OpenFile {
         let mut position = self.offset.lock();
         *position = file.seek(*position, whence, offset)?;
         Ok(*position)
+    }
+
+    /// fallocate(2). The order of the checks is Linux's (vfs_fallocate).
+    ///
+    /// # Errors
+    /// As fallocate(2).
+    pub fn allocate(&self, mode: u32, offset: i64, length: i64) -> Result<(), Errno> {
+        const KEEP_SIZE: u32 = 1;
+        const PUNCH_HOLE: u32 = 2;
+        const KNOWN: u32 = 0x7b;
+        self.usable()?;
+        if offset < 0 || length <= 0 {
+            return Err(Errno::EINVAL);
+        }
+        if mode & !KNOWN != 0 || (mode & PUNCH_HOLE != 0 && mode & KEEP_SIZE == 0) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let file = self.writable()?;
+        file.allocate(mode, offset.cast_unsigned(), length.cast_unsigned())?;
+        self.tell(1, Event::MODIFY);
+        Ok(())
     }
 
     /// Runs `step` on the offset, which no other call changes meanwhile (getdents64, sendfile).
