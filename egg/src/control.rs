@@ -10,6 +10,8 @@
 //! | `frame ADDRESS` | a return address of the panic's trace, hexadecimal |
 //! | `net ADDRESS` | the network is up |
 //! | `warn TEXT` | something that the user should know |
+//! | `trace TEXT` | a system call (`--trace`) |
+//! | `enosys NAME NUMBER ADDRESS…` | a system call that the kernel lacks, and who made it |
 //!
 //! After `exit`, `signal` or `refused` the kernel ends QEMU with status 33. One without the other is a failure.
 
@@ -28,6 +30,11 @@ pub(crate) enum Event {
     Frame(u64),
     Net(String),
     Warn(String),
+    /// A system call, as strace(1) prints it.
+    Trace(String),
+    /// A system call that the kernel lacks: its name and number, and where the program made it,
+    /// innermost function first.
+    Unimplemented(String, Vec<u64>),
     /// Not understood; from a newer kernel perhaps.
     Unknown(String),
 }
@@ -48,9 +55,18 @@ impl Event {
             }
             "net" => Some(Self::Net(rest.to_owned())),
             "warn" => Some(Self::Warn(rest.to_owned())),
+            "trace" => Some(Self::Trace(rest.to_owned())),
+            "enosys" => Self::unimplemented(rest),
             _ => None,
         };
         known.unwrap_or_else(|| Self::Unknown(line.to_owned()))
+    }
+
+    fn unimplemented(rest: &str) -> Option<Self> {
+        let mut words = rest.split(' ');
+        let (name, number) = (words.next()?, words.next()?);
+        let addresses = words.map_while(|word| u64::from_str_radix(word, 16).ok()).collect();
+        Some(Self::Unimplemented(format!("{name} ({number})"), addresses))
     }
 }
 

@@ -254,7 +254,12 @@ impl Running<'_> {
                     self.end = Some(event.clone())
                 }
                 Event::Panic(text) => self.panic = Some(text.clone()),
-                Event::Frame(_) | Event::Net(_) | Event::Warn(_) | Event::Unknown(_) => {}
+                Event::Frame(_)
+                | Event::Net(_)
+                | Event::Warn(_)
+                | Event::Trace(_)
+                | Event::Unimplemented(..)
+                | Event::Unknown(_) => {}
             }
             (self.connection.on_event)(&event);
         }

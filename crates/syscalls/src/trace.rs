@@ -78,22 +78,30 @@ pub fn print(
         Err(errno) => write!(line, "-1 {errno}"),
     }
     .unwrap_or_default();
-    line.push('\n');
-    hal::console::write(line.as_bytes());
+    say(&line);
+}
+
+/// To the host command, which keeps the trace apart from what the program prints; to the console
+/// when nobody listens.
+fn say(line: &str) {
+    if hal::console::has_control() {
+        hal::console::control(&format!("trace {line}"));
+    } else {
+        hal::console::write(line.as_bytes());
+        hal::console::write(b"\n");
+    }
 }
 
 /// Prints a call that does not return.
 pub fn print_last(call: &Call<'_>, row: &Row) {
     let tid = call.thread.tid;
-    let line = format!("[{tid}] {}({}) = ?\n", row.name, call.int(0));
-    hal::console::write(line.as_bytes());
+    say(&format!("[{tid}] {}({}) = ?", row.name, call.int(0)));
 }
 
 /// Prints a signal on its way to a handler.
 pub fn print_signal(tid: base::Tid, signal: base::Signal, code: i32, address: u64) {
     let name = signal_name(signal.0);
-    let line = format!("[{tid}] --- {name} {{si_code={code}, si_addr={address:#x}}} ---\n");
-    hal::console::write(line.as_bytes());
+    say(&format!("[{tid}] --- {name} {{si_code={code}, si_addr={address:#x}}} ---"));
 }
 
 fn argument(

@@ -67,6 +67,11 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
             say(format_args!("  {address:#018x} {name}"));
         }
         Event::Warn(text) => say(format_args!("warning: {text}")),
+        Event::Trace(line) => terminal::show(format!("{line}\n").as_bytes()),
+        Event::Unimplemented(call, addresses) => {
+            let caller = caller(content, addresses);
+            say(format_args!("system call {call} is not implemented (ENOSYS); {caller} made it"));
+        }
         Event::Ready if verbose => say(format_args!("ready after {:?}", started.elapsed())),
         Event::Net(address) if verbose => say(format_args!("network up: {address}")),
         Event::Unknown(line) if verbose => say(format_args!("not understood: {line}")),
@@ -89,6 +94,29 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
     let outcome = vm::run(machine, connection)?;
     drop(raw);
     ended(outcome)
+}
+
+/// The function of the program that made a call: the first one that is not the Go library's own
+/// wrapper around system calls.
+fn caller(content: &Content, addresses: &[u64]) -> String {
+    const WRAPPERS: [&str; 6] = [
+        "syscall.",
+        "runtime/internal/syscall.",
+        "internal/runtime/syscall.",
+        "internal/runtime/syscall/linux.",
+        "golang.org/x/sys/unix.",
+        "runtime.",
+    ];
+    let program = content.tree.contents(&content.config.program).unwrap_or_default();
+    let symbols = Symbols::from_elf(program).unwrap_or_default();
+    let names: Vec<String> = addresses.iter().filter_map(|at| symbols.name(*at)).collect();
+    let is_wrapper = |name: &&String| !WRAPPERS.iter().any(|wrapper| name.starts_with(wrapper));
+    let named = names.iter().find(is_wrapper).or_else(|| names.first());
+    match (named, addresses.first()) {
+        (Some(name), _) => name.clone(),
+        (None, Some(address)) => format!("code at {address:#x}"),
+        (None, None) => "the program".to_owned(),
+    }
 }
 
 fn ended(outcome: Outcome) -> anyhow::Result<Ended> {

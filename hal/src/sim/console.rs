@@ -31,6 +31,12 @@ pub fn control(line: &str) {
     });
 }
 
+/// True when the host command listens to [`control`]; else what matters goes to the console.
+#[must_use]
+pub fn has_control() -> bool {
+    true
+}
+
 pub(super) fn take_output() -> Vec<u8> {
     OUTPUT.take()
 }

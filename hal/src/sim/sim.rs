@@ -57,6 +57,12 @@ pub fn set_now(now: Instant) {
     super::clock::set(now);
 }
 
+/// The deadline that the kernel armed the timer for.
+#[must_use]
+pub fn armed_timer() -> Option<Instant> {
+    super::clock::armed()
+}
+
 /// The next random number of the seed.
 pub fn random() -> u64 {
     super::entropy::next()

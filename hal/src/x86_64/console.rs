@@ -83,6 +83,12 @@ pub fn write(bytes: &[u8]) {
     write_unlocked(bytes);
 }
 
+/// True when the host command listens to [`control`]; else what matters goes to the console.
+#[must_use]
+pub fn has_control() -> bool {
+    CONTROL_CHANNEL.load(Relaxed)
+}
+
 /// For the panic, when the lock may be held.
 pub(super) fn write_unlocked(bytes: &[u8]) {
     if !SERIAL.load(Relaxed) {

@@ -224,7 +224,13 @@ pub(crate) fn say_unimplemented(thread: &Thread, user: &UserContext, number: u64
         }
         *slot |= bit;
     }
-    let mut line = format!("enosys {number} {:x}", user.registers.rip);
+    let name = abi::number::name(number).unwrap_or("unknown");
+    if !hal::console::has_control() {
+        let words = format!("eggos: system call {name} ({number}) is not implemented: ENOSYS\n");
+        hal::console::write(words.as_bytes());
+        return;
+    }
+    let mut line = format!("enosys {name} {number} {:x}", user.registers.rip);
     let mut frame_pointer = UserAddr(user.registers.rbp);
     for _ in 0..8 {
         let Ok([next, return_address]) = thread.process.memory.read::<[u64; 2]>(frame_pointer)
@@ -238,8 +244,4 @@ pub(crate) fn say_unimplemented(thread: &Thread, user: &UserContext, number: u64
         frame_pointer = UserAddr(next);
     }
     hal::console::control(&line);
-    let name = abi::number::name(number).unwrap_or("unknown");
-    hal::console::write(
-        format!("eggos: system call {name} ({number}) is not implemented: ENOSYS\n").as_bytes(),
-    );
 }
