@@ -54,7 +54,7 @@ impl Reassembly {
             identification: fragment.identification,
         };
         let end = fragment.offset + packet.payload.len();
-        let odd = fragment.more && packet.payload.len() % 8 != 0;
+        let odd = fragment.more && !packet.payload.len().is_multiple_of(8);
         if end > PAYLOAD_MAX || odd || packet.payload.is_empty() {
             return None;
         }

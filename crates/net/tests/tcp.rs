@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Moves `total` bytes each way and checks every one. Panics with the seed in the message.
 fn exchange(world: &World, one: &TcpSocket, other: &TcpSocket, total: usize, seed: u64) {
-    let pattern = |side: usize, at: usize| (at.wrapping_mul(31) ^ (at >> 8) ^ side * 77) as u8;
+    let pattern = |side: usize, at: usize| (at.wrapping_mul(31) ^ (at >> 8) ^ (side * 77)) as u8;
     let sockets = [one, other];
     let mut sent = [0; 2];
     let mut got = [0; 2];

@@ -102,7 +102,7 @@ fn total(pieces: &[Piece]) -> usize {
 }
 
 /// The pieces without their first `done` bytes.
-fn without_first(pieces: &[Piece], mut done: usize) -> Vec<Piece> {
+pub(crate) fn without_first(pieces: &[Piece], mut done: usize) -> Vec<Piece> {
     let mut rest = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let skip = done.min(piece.bytes);

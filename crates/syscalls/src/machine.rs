@@ -1,11 +1,14 @@
 //! What the machine offers to the process: time, tasks, randomness, its words to the outside.
 
 use crate::random::Random;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use base::Instant;
+use base::sync::Once;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
+use net::{Stack, StackConfig};
 use sched::{Spawner, Timers};
 use vfs::pseudo::ProcFile;
 
@@ -28,6 +31,7 @@ pub struct Machine {
     pub trace: bool,
     /// /proc/sys/kernel/random/boot_id.
     pub boot_id: [u8; 16],
+    network: Once<Arc<Stack>>,
     /// When the running task's turn began.
     turn_began: AtomicU64,
     /// When the running task's turn ends.
@@ -48,13 +52,52 @@ impl Machine {
         let mut boot_id = [0; 16];
         random.fill(&mut boot_id);
         let (turn_began, slice_end) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { timers, spawner, random, hostname, cpus, trace, boot_id, turn_began, slice_end })
+        let network = Once::new();
+        Arc::new(Self {
+            timers,
+            spawner,
+            random,
+            hostname,
+            cpus,
+            trace,
+            boot_id,
+            network,
+            turn_began,
+            slice_end,
+        })
+    }
+
+    /// The network stack. Unless [`Machine::set_network`] came first, it has a loopback
+    /// interface and nothing else.
+    pub fn network(&self) -> &Arc<Stack> {
+        self.network.call_once(|| Stack::new(self.stack_config(&|_| {})))
+    }
+
+    /// Gives the machine its network stack. Only the first call counts.
+    pub fn set_network(&self, stack: &Arc<Stack>) {
+        self.network.call_once(|| Arc::clone(stack));
+    }
+
+    /// What a network stack of this machine needs. `log` takes its warnings.
+    #[must_use]
+    pub fn stack_config(&self, log: &'static (dyn Fn(&str) + Send + Sync)) -> StackConfig {
+        let mut seed = [0; 32];
+        self.random.fill(&mut seed);
+        let random = Random::new(&seed);
+        let bytes = hal::memory::statistics().total * base::PAGE_SIZE;
+        StackConfig {
+            clock: Box::new(hal::clock::now),
+            random: Box::new(move || random.number()),
+            log: Box::new(log),
+            // A quarter of the memory for what is on its way.
+            socket_memory: usize::try_from(bytes / 4).unwrap_or(usize::MAX),
+        }
     }
 
     /// A file of /proc/net.
     #[must_use]
-    pub fn network_text(&self, _file: ProcFile) -> String {
-        String::new()
+    pub fn network_text(&self, file: ProcFile) -> String {
+        crate::socket_proc::text(self.network(), file)
     }
 
     /// Arms the timer for the next thing to come: the end of this turn, or a deadline. Called
@@ -87,11 +130,6 @@ impl Machine {
         if self.timers.earliest() <= now {
             return true;
         }
-        let over = now.nanoseconds() >= self.slice_end.load(Ordering::Relaxed);
-        if over && self.spawner.runnable() == 0 {
-            self.slice_end.store((now + SLICE).nanoseconds(), Ordering::Relaxed);
-            return false;
-        }
-        over
+        now.nanoseconds() >= self.slice_end.load(Ordering::Relaxed)
     }
 }

@@ -92,6 +92,9 @@ pub const FAMILIES: &[Family] = &[
     Family { title: "Pipes, events and timers", rows: crate::pipe::ROWS },
     Family { title: "epoll", rows: crate::epoll::ROWS },
     Family { title: "poll and select", rows: crate::poll::ROWS },
+    Family { title: "Sockets", rows: crate::socket::ROWS },
+    Family { title: "Messages", rows: crate::socket_message::ROWS },
+    Family { title: "Socket options", rows: crate::socket_option::ROWS },
 ];
 
 /// One past the highest number in the index.

@@ -305,6 +305,30 @@ impl Engine {
         }
     }
 
+    /// Resets a connection, or stops listening: the socket is as new.
+    pub(super) fn tcp_disconnect(&mut self, id: Id) {
+        let now = self.core.now;
+        let Some(entry) = self.core.tcp.entries.get_mut(id) else { return };
+        match &mut entry.role {
+            Role::Idle => {}
+            Role::Listener(_) => self.tcp_stop_listening(id),
+            Role::Connection(connection) => {
+                connection.socket_mut().abort();
+                self.tcp_output(id);
+                self.core.tcp.unlink(id, None, now);
+                let tcp = &mut self.core.tcp;
+                let Some(entry) = tcp.entries.get_mut(id) else { return };
+                entry.was_connected = false;
+                entry.error = None;
+                if let Role::Connection(connection) =
+                    core::mem::replace(&mut entry.role, Role::Idle)
+                {
+                    tcp.rings.give(connection.ring);
+                }
+            }
+        }
+    }
+
     fn is_linked(&self, id: Id) -> bool {
         let entry = self.core.tcp.entries.get(id);
         entry.and_then(|entry| entry.connection()).is_some_and(|connection| connection.linked)
@@ -317,10 +341,10 @@ impl Engine {
         entry.open = false;
         let linger = entry.options.linger;
         match &mut entry.role {
-            Role::Idle => return self.core.tcp.forget(id, now),
+            Role::Idle => self.core.tcp.forget(id, now),
             Role::Listener(_) => {
                 self.tcp_stop_listening(id);
-                return self.core.tcp.forget(id, now);
+                self.core.tcp.forget(id, now);
             }
             Role::Connection(connection) => {
                 self.core.tcp.orphans += 1;

@@ -135,6 +135,37 @@ impl TcpSocket {
         self.with(|engine, id| engine.tcp_connect(id, address))
     }
 
+    /// How a [`TcpSocket::connect`] ended.
+    ///
+    /// # Errors
+    /// `EAGAIN`: not yet. Others as connect(2).
+    pub fn finish_connect(&self) -> Result<(), Errno> {
+        let mut engine = self.stack.engine.lock();
+        let entry = engine.core.tcp.entries.get_mut(self.id).ok_or(Errno::EBADF)?;
+        if let Some(error) = entry.error.take() {
+            return Err(error);
+        }
+        match entry.connection_mut() {
+            Some(connection) if connection.established => {
+                connection.connect_told = true;
+                Ok(())
+            }
+            Some(_) => Err(Errno::EAGAIN),
+            None => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// connect(2) to `AF_UNSPEC`: resets the connection; the socket may connect again.
+    ///
+    /// # Errors
+    /// None today; connect(2) allows for some.
+    pub fn disconnect(&self) -> Result<(), Errno> {
+        self.with(|engine, id| {
+            engine.tcp_disconnect(id);
+            Ok(())
+        })
+    }
+
     /// Sends what there is room for.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Two stacks, a wire between them that loses, repeats, delays and reorders frames, and a clock
 //! that only the test moves. Everything follows from one seed.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![expect(dead_code, reason = "each test file uses its part")]
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use base::io::{SliceSink, SliceSource};
 use base::link::{LinkCapabilities, NetDevice, ReceiveMeta, TransmitMeta};

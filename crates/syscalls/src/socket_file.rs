@@ -1,0 +1,266 @@
+//! A socket as an open file: what read, write, epoll, ioctl and fstat see.
+
+use crate::socket::{kind, protocol};
+use crate::socket_address::{Address, family};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::Errno;
+use base::io::{Sink, Source};
+use base::sync::SpinLock;
+use core::any::Any;
+use core::net::SocketAddr;
+use core::time::Duration;
+use net::{Family, Received, SendOptions, Shutdown, Stack, TcpSocket, TcpState, UdpSocket};
+use sched::{Notifier, PollEvents};
+use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
+
+/// What kind of socket it is.
+pub(crate) enum Kind {
+    Tcp(Arc<TcpSocket>),
+    Udp(Arc<UdpSocket>),
+}
+
+/// What the socket layer itself keeps of options.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Settings {
+    /// `SO_RCVTIMEO`, `SO_SNDTIMEO`.
+    pub(crate) receive_timeout: Option<Duration>,
+    pub(crate) send_timeout: Option<Duration>,
+    /// Which control messages recvmsg gives.
+    pub(crate) packet_info: bool,
+    pub(crate) packet_info_v6: bool,
+    pub(crate) receive_tos: bool,
+    pub(crate) receive_ttl: bool,
+    pub(crate) receive_class: bool,
+    pub(crate) receive_hop_limit: bool,
+    /// Options that are kept and have no effect, by (level, name).
+    pub(crate) inert: [Option<(i32, i32, i32)>; 8],
+}
+
+/// A socket.
+pub(crate) struct SocketFile {
+    pub(crate) kind: Kind,
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) settings: SpinLock<Settings>,
+    number: u64,
+}
+
+/// What is sent beside the bytes.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) options: SendOptions,
+    pub(crate) rights: Vec<Arc<OpenFile>>,
+}
+
+/// What came with received bytes.
+#[derive(Default)]
+pub(crate) struct Incoming {
+    /// Bytes stored.
+    pub(crate) stored: usize,
+    /// Bytes that the message has.
+    pub(crate) length: usize,
+    /// Who sent it.
+    pub(crate) from: Option<Address>,
+    /// What a datagram came with.
+    pub(crate) details: Option<Received>,
+    /// Open files sent along.
+    pub(crate) rights: Vec<Arc<OpenFile>>,
+}
+
+impl SocketFile {
+    pub(crate) fn new(stack: &Arc<Stack>, kind: Kind) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            stack: Arc::clone(stack),
+            settings: SpinLock::default(),
+            number: vfs::anonymous::next_number(),
+        })
+    }
+
+    /// The socket that a descriptor leads to.
+    ///
+    /// # Errors
+    /// `ENOTSOCK`.
+    pub(crate) fn of(open: &OpenFile) -> Result<&Self, Errno> {
+        open.usable()?.as_any().downcast_ref().ok_or(Errno::ENOTSOCK)
+    }
+
+    /// `SO_DOMAIN`.
+    pub(crate) fn domain(&self) -> u16 {
+        let inet = |of| if of == Family::V4 { family::INET } else { family::INET6 };
+        match &self.kind {
+            Kind::Tcp(tcp) => inet(tcp.family()),
+            Kind::Udp(udp) => inet(udp.family()),
+        }
+    }
+
+    /// True for `SOCK_STREAM`: no borders between messages.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Tcp(_))
+    }
+
+    /// `SO_TYPE`.
+    pub(crate) fn type_number(&self) -> i32 {
+        match &self.kind {
+            Kind::Tcp(_) => kind::STREAM.cast_signed(),
+            Kind::Udp(_) => kind::DATAGRAM.cast_signed(),
+        }
+    }
+
+    /// `SO_PROTOCOL`.
+    pub(crate) fn protocol_number(&self) -> i32 {
+        match &self.kind {
+            Kind::Tcp(_) => protocol::TCP,
+            Kind::Udp(_) => protocol::UDP,
+        }
+    }
+
+    /// `SO_ACCEPTCONN`.
+    pub(crate) fn is_listening(&self) -> bool {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.info().is_some_and(|info| info.state == TcpState::Listen),
+            Kind::Udp(_) => false,
+        }
+    }
+
+    /// `SO_ERROR`.
+    pub(crate) fn take_error(&self) -> Option<Errno> {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.take_error(),
+            Kind::Udp(udp) => udp.take_error(),
+        }
+    }
+
+    pub(crate) fn local_address(&self) -> Address {
+        match &self.kind {
+            Kind::Tcp(tcp) => Address::Inet(tcp.local_address()),
+            Kind::Udp(udp) => Address::Inet(udp.local_address()),
+        }
+    }
+
+    pub(crate) fn peer_address(&self) -> Result<Address, Errno> {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.peer_address().map(Address::Inet),
+            Kind::Udp(udp) => udp.peer_address().map(Address::Inet),
+        }
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.shutdown(how),
+            Kind::Udp(udp) => udp.shutdown(how),
+        }
+    }
+
+    /// Sends. A stream takes what it has room for; others all or nothing.
+    pub(crate) fn send(
+        &self,
+        source: &mut dyn Source,
+        to: Option<&Address>,
+        extra: &Extra,
+    ) -> Result<usize, Errno> {
+        match &self.kind {
+            // A stream has its peer: an address is ignored.
+            Kind::Tcp(tcp) => tcp.send(source),
+            Kind::Udp(udp) => udp.send(source, inet(to)?, &extra.options),
+        }
+    }
+
+    /// Receives.
+    pub(crate) fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<Incoming, Errno> {
+        match &self.kind {
+            Kind::Tcp(tcp) => {
+                let stored = tcp.receive(sink, peek)?;
+                Ok(Incoming { stored, length: stored, ..Incoming::default() })
+            }
+            Kind::Udp(udp) => Ok(match udp.receive(sink, peek)? {
+                None => Incoming::default(),
+                Some(received) => Incoming {
+                    stored: received.stored,
+                    length: received.length,
+                    from: Some(Address::Inet(received.from)),
+                    details: Some(received),
+                    rights: Vec::new(),
+                },
+            }),
+        }
+    }
+}
+
+/// The destination of a datagram.
+fn inet(to: Option<&Address>) -> Result<Option<SocketAddr>, Errno> {
+    match to {
+        None => Ok(None),
+        Some(Address::Inet(to)) => Ok(Some(*to)),
+        Some(_) => Err(Errno::EAFNOSUPPORT),
+    }
+}
+
+/// Commands of ioctl(2) on sockets.
+mod command {
+    pub(super) const FIONREAD: u32 = 0x541b;
+    pub(super) const TIOCOUTQ: u32 = 0x5411;
+}
+
+impl File for SocketFile {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn metadata(&self) -> Result<Metadata, Errno> {
+        Ok(Metadata::anonymous(FileType::Socket, 0o777, self.number))
+    }
+
+    fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        self.receive(sink, false).map(|incoming| incoming.stored)
+    }
+
+    fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
+        self.send(source, None, &Extra::default())
+    }
+
+    fn poll(&self) -> PollEvents {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.poll(),
+            Kind::Udp(udp) => udp.poll(),
+        }
+    }
+
+    fn notifier(&self) -> Option<&Notifier> {
+        Some(match &self.kind {
+            Kind::Tcp(tcp) => tcp.notifier(),
+            Kind::Udp(udp) => udp.notifier(),
+        })
+    }
+
+    fn time_limit(&self, write: bool) -> Option<Duration> {
+        let settings = self.settings.lock();
+        if write { settings.send_timeout } else { settings.receive_timeout }
+    }
+
+    fn ioctl(&self, number: u32, argument: &mut dyn IoctlArgument) -> Result<usize, Errno> {
+        let (readable, unsent) = match &self.kind {
+            Kind::Tcp(tcp) => (tcp.readable_bytes(), tcp.unsent_bytes()),
+            Kind::Udp(udp) => (udp.readable_bytes(), 0),
+        };
+        let value = match number {
+            command::FIONREAD => readable,
+            command::TIOCOUTQ => unsent,
+            _ => return crate::socket_ioctl::interface_ioctl(&self.stack, number, argument),
+        };
+        argument.store(&(value as i32).to_ne_bytes()).map(|()| 0)
+    }
+
+    fn released(&self) {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.close(),
+            Kind::Udp(udp) => udp.close(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("socket:[{}]", self.number)
+    }
+}

@@ -1,0 +1,322 @@
+//! setsockopt and getsockopt: decoding, and the options of the socket level.
+
+use crate::call::Call;
+use crate::socket_address::family;
+use crate::socket_file::{Kind, SocketFile};
+use crate::socket_option_inet as inet;
+use crate::table::{Row, partial};
+use crate::trace::Argument::{Fd, Hex, Int, Name};
+use abi::number as nr;
+use alloc::vec::Vec;
+use base::{Errno, UserAddr};
+use core::time::Duration;
+use mm::Mm;
+
+const LEVELS: &[(u64, &str)] = &[
+    (0, "SOL_IP"),
+    (1, "SOL_SOCKET"),
+    (6, "SOL_TCP"),
+    (17, "SOL_UDP"),
+    (41, "SOL_IPV6"),
+    (284, "SOL_MPTCP"),
+];
+
+const NOTE: &str = "what Go's library and common programs set; others ENOPROTOOPT";
+
+/// The calls of this family.
+pub const ROWS: &[Row] = &[
+    partial(nr::SETSOCKOPT, "setsockopt", &[Fd, Name(LEVELS), Int, Hex, Int], NOTE, |call| {
+        setsockopt(call).into()
+    }),
+    partial(nr::GETSOCKOPT, "getsockopt", &[Fd, Name(LEVELS), Int, Hex, Hex], NOTE, |call| {
+        getsockopt(call).into()
+    }),
+];
+
+/// Levels of options.
+mod level {
+    pub(super) const IP: i32 = 0;
+    pub(super) const SOCKET: i32 = 1;
+    pub(super) const TCP: i32 = 6;
+    pub(super) const IPV6: i32 = 41;
+}
+
+/// Options of the socket level (`SO_*`).
+mod so {
+    pub(super) const REUSEADDR: i32 = 2;
+    pub(super) const TYPE: i32 = 3;
+    pub(super) const ERROR: i32 = 4;
+    pub(super) const DONTROUTE: i32 = 5;
+    pub(super) const BROADCAST: i32 = 6;
+    pub(super) const SNDBUF: i32 = 7;
+    pub(super) const RCVBUF: i32 = 8;
+    pub(super) const KEEPALIVE: i32 = 9;
+    pub(super) const OOBINLINE: i32 = 10;
+    pub(super) const PRIORITY: i32 = 12;
+    pub(super) const LINGER: i32 = 13;
+    pub(super) const REUSEPORT: i32 = 15;
+    pub(super) const PASSCRED: i32 = 16;
+    pub(super) const PEERCRED: i32 = 17;
+    pub(super) const RCVLOWAT: i32 = 18;
+    pub(super) const SNDLOWAT: i32 = 19;
+    pub(super) const RCVTIMEO: i32 = 20;
+    pub(super) const SNDTIMEO: i32 = 21;
+    pub(super) const ACCEPTCONN: i32 = 30;
+    pub(super) const SNDBUFFORCE: i32 = 32;
+    pub(super) const RCVBUFFORCE: i32 = 33;
+    pub(super) const PROTOCOL: i32 = 38;
+    pub(super) const DOMAIN: i32 = 39;
+}
+
+/// Largest buffer that a program may ask for (`net.core.rmem_max`), in bytes.
+const BUFFER_MAX: usize = 212_992;
+/// Smallest (Linux: `SOCK_MIN_RCVBUF`, `SOCK_MIN_SNDBUF`), in bytes.
+const BUFFER_MIN_RECEIVE: usize = 2304;
+const BUFFER_MIN_SEND: usize = 4608;
+
+/// An option's value as the program gives it.
+pub(crate) struct Value<'a> {
+    memory: &'a Mm,
+    at: UserAddr,
+    /// Length in bytes.
+    pub(crate) length: usize,
+}
+
+impl Value<'_> {
+    /// An `int`.
+    ///
+    /// # Errors
+    /// `EINVAL`: shorter. `EFAULT`.
+    pub(crate) fn int(&self) -> Result<i32, Errno> {
+        if self.length < 4 { Err(Errno::EINVAL) } else { self.memory.read(self.at) }
+    }
+
+    /// An `int`, or a single byte, which options of the IP level may be.
+    ///
+    /// # Errors
+    /// `EINVAL`: empty. `EFAULT`.
+    pub(crate) fn int_or_byte(&self) -> Result<i32, Errno> {
+        match self.length {
+            0 => Err(Errno::EINVAL),
+            1..4 => self.memory.read::<u8>(self.at).map(i32::from),
+            _ => self.int(),
+        }
+    }
+
+    /// The first `N` bytes.
+    ///
+    /// # Errors
+    /// `EINVAL`: shorter. `EFAULT`.
+    pub(crate) fn array<const N: usize>(&self) -> Result<[u8; N], Errno> {
+        if self.length < N {
+            return Err(Errno::EINVAL);
+        }
+        let mut bytes = [0; N];
+        self.memory.read_bytes(self.at, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
+    let open = call.open_file(0)?;
+    let socket = SocketFile::of(&open)?;
+    let length = usize::try_from(call.int(4)).map_err(|_| Errno::EINVAL)?;
+    let value = Value { memory: call.memory(), at: call.address(3), length };
+    let name = call.int(2);
+    match (call.int(1), socket.domain()) {
+        (level::SOCKET, _) => set_socket(socket, name, &value)?,
+        (level::TCP, family::INET | family::INET6) => inet::set_tcp(socket, name, &value)?,
+        (level::IP, family::INET | family::INET6) => inet::set_ip(socket, name, &value)?,
+        (level::IPV6, family::INET6) => inet::set_ipv6(socket, name, &value)?,
+        (_, family::UNIX) => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(Errno::ENOPROTOOPT),
+    }
+    Ok(0)
+}
+
+fn getsockopt(call: &Call<'_>) -> Result<usize, Errno> {
+    let open = call.open_file(0)?;
+    let socket = SocketFile::of(&open)?;
+    let length_at = call.address(4);
+    let room: i32 = call.memory().read(length_at)?;
+    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
+    let name = call.int(2);
+    let value = match (call.int(1), socket.domain()) {
+        (level::SOCKET, _) => get_socket(socket, name)?,
+        (level::TCP, family::INET | family::INET6) => inet::get_tcp(socket, name)?,
+        (level::IP, family::INET | family::INET6) => inet::get_ip(socket, name)?,
+        (level::IPV6, family::INET6) => inet::get_ipv6(socket, name)?,
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    let count = room.min(value.len());
+    call.memory().write_bytes(call.address(3), value.get(..count).unwrap_or_default())?;
+    call.memory().write(length_at, &(count as i32))?;
+    Ok(0)
+}
+
+/// An `int` as bytes.
+pub(crate) fn int(value: i32) -> Vec<u8> {
+    value.to_ne_bytes().to_vec()
+}
+
+/// A truth value as an `int`.
+pub(crate) fn truth(value: bool) -> Vec<u8> {
+    int(i32::from(value))
+}
+
+/// Keeps an option that has no effect, so that it reads back.
+pub(crate) fn keep(socket: &SocketFile, level: i32, name: i32, value: i32) -> Result<(), Errno> {
+    let mut settings = socket.settings.lock();
+    let same = |slot: &Option<(i32, i32, i32)>| {
+        slot.is_none_or(|(its_level, its_name, _)| (its_level, its_name) == (level, name))
+    };
+    let slot = settings.inert.iter_mut().find(|slot| same(slot)).ok_or(Errno::ENOBUFS)?;
+    *slot = Some((level, name, value));
+    Ok(())
+}
+
+/// What was kept, or 0.
+pub(crate) fn kept(socket: &SocketFile, level: i32, name: i32) -> i32 {
+    let settings = socket.settings.lock();
+    let mut slots = settings.inert.iter().flatten();
+    slots.find(|slot| (slot.0, slot.1) == (level, name)).map_or(0, |slot| slot.2)
+}
+
+/// `struct timeval` as a time limit; zero is none.
+fn time_limit(value: &Value<'_>) -> Result<Option<Duration>, Errno> {
+    let bytes: [u8; 16] = value.array()?;
+    let (seconds, micros) = bytes.split_at(8);
+    let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| i64::from_ne_bytes(*bytes));
+    let (seconds, micros) = (number(seconds), number(micros));
+    let micros = u32::try_from(micros).ok().filter(|micros| *micros < 1_000_000);
+    let micros = micros.ok_or(Errno::EDOM)?;
+    // Linux takes a negative limit for one that has run out: the shortest there is.
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    let limit = Duration::new(seconds, micros * 1000);
+    Ok((!limit.is_zero()).then_some(limit))
+}
+
+fn time_bytes(limit: Option<Duration>) -> Vec<u8> {
+    let limit = limit.unwrap_or_default();
+    let mut bytes = limit.as_secs().to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&u64::from(limit.subsec_micros()).to_ne_bytes());
+    bytes
+}
+
+fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), Errno> {
+    match name {
+        so::TYPE | so::ERROR | so::PROTOCOL | so::DOMAIN | so::ACCEPTCONN | so::PEERCRED => {
+            return Err(Errno::ENOPROTOOPT);
+        }
+        so::RCVTIMEO => socket.settings.lock().receive_timeout = time_limit(value)?,
+        so::SNDTIMEO => socket.settings.lock().send_timeout = time_limit(value)?,
+        so::LINGER => {
+            let bytes: [u8; 8] = value.array()?;
+            let [on, seconds] = [&bytes[..4], &bytes[4..]]
+                .map(|bytes| bytes.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes)));
+            let linger = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+            if let Kind::Tcp(tcp) = &socket.kind {
+                tcp.set_options(|options| options.linger = (on != 0).then_some(linger));
+            }
+        }
+        so::SNDBUF | so::SNDBUFFORCE | so::RCVBUF | so::RCVBUFFORCE => {
+            let asked = usize::try_from(value.int()?).unwrap_or(usize::MAX / 4).min(BUFFER_MAX);
+            set_buffer(socket, matches!(name, so::SNDBUF | so::SNDBUFFORCE), asked);
+        }
+        so::REUSEADDR | so::REUSEPORT | so::KEEPALIVE | so::BROADCAST => {
+            set_flag(socket, name, value.int()? != 0)?;
+        }
+        so::OOBINLINE | so::DONTROUTE | so::PRIORITY | so::PASSCRED => {
+            keep(socket, level::SOCKET, name, value.int()?)?;
+        }
+        so::RCVLOWAT if value.int()? <= 1 => {}
+        _ => return Err(Errno::ENOPROTOOPT),
+    }
+    Ok(())
+}
+
+fn set_flag(socket: &SocketFile, name: i32, on: bool) -> Result<(), Errno> {
+    match &socket.kind {
+        Kind::Tcp(tcp) => tcp.set_options(|options| match name {
+            so::REUSEADDR => options.reuse_address = on,
+            so::REUSEPORT => options.reuse_port = on,
+            so::KEEPALIVE => options.keep_alive = on,
+            _ => {}
+        }),
+        Kind::Udp(udp) => udp.set_options(|options| match name {
+            so::REUSEADDR => options.reuse_address = on,
+            so::REUSEPORT => options.reuse_port = on,
+            so::BROADCAST => options.broadcast = on,
+            _ => {}
+        }),
+    }
+    keep(socket, level::SOCKET, name, i32::from(on))
+}
+
+/// Linux doubles what is asked, for its own bookkeeping, and tells the double.
+fn set_buffer(socket: &SocketFile, send: bool, asked: usize) {
+    let least = if send { BUFFER_MIN_SEND } else { BUFFER_MIN_RECEIVE };
+    let granted = (asked * 2).max(least);
+    match &socket.kind {
+        Kind::Tcp(tcp) => tcp.set_options(|options| {
+            if send {
+                options.send_buffer = Some(granted);
+            } else {
+                options.receive_buffer = Some(granted);
+            }
+        }),
+        Kind::Udp(udp) => udp.set_options(|options| {
+            if send {
+                options.send_buffer = granted;
+            } else {
+                options.receive_buffer = granted;
+            }
+        }),
+    }
+}
+
+/// Linux's defaults of TCP (`net.ipv4.tcp_rmem`, `tcp_wmem`), in bytes.
+const TCP_RECEIVE_BUFFER: usize = 131_072;
+const TCP_SEND_BUFFER: usize = 16_384;
+
+fn buffer(socket: &SocketFile, send: bool) -> Vec<u8> {
+    let bytes = match &socket.kind {
+        Kind::Tcp(tcp) if send => tcp.options().send_buffer.unwrap_or(TCP_SEND_BUFFER),
+        Kind::Tcp(tcp) => tcp.options().receive_buffer.unwrap_or(TCP_RECEIVE_BUFFER),
+        Kind::Udp(udp) if send => udp.options().send_buffer,
+        Kind::Udp(udp) => udp.options().receive_buffer,
+    };
+    int(i32::try_from(bytes).unwrap_or(i32::MAX))
+}
+
+fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
+    Ok(match name {
+        so::TYPE => int(socket.type_number()),
+        so::DOMAIN => int(i32::from(socket.domain())),
+        so::PROTOCOL => int(socket.protocol_number()),
+        so::ERROR => int(socket.take_error().map_or(0, |errno| i32::from(errno.number()))),
+        so::ACCEPTCONN => truth(socket.is_listening()),
+        so::SNDBUF => buffer(socket, true),
+        so::RCVBUF => buffer(socket, false),
+        so::RCVTIMEO => time_bytes(socket.settings.lock().receive_timeout),
+        so::SNDTIMEO => time_bytes(socket.settings.lock().send_timeout),
+        so::RCVLOWAT | so::SNDLOWAT => int(1),
+        so::LINGER => {
+            let linger = match &socket.kind {
+                Kind::Tcp(tcp) => tcp.options().linger,
+                Kind::Udp(_) => None,
+            };
+            let seconds = linger.map_or(0, |linger| linger.as_secs() as i32);
+            [truth(linger.is_some()), int(seconds)].concat()
+        }
+        so::REUSEADDR
+        | so::REUSEPORT
+        | so::KEEPALIVE
+        | so::BROADCAST
+        | so::OOBINLINE
+        | so::DONTROUTE
+        | so::PRIORITY
+        | so::PASSCRED => int(kept(socket, level::SOCKET, name)),
+        _ => return Err(Errno::ENOPROTOOPT),
+    })
+}

@@ -1,0 +1,231 @@
+//! The files of /proc/net.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write;
+use core::net::{IpAddr, SocketAddr};
+use net::{LinkId, Stack, TcpState};
+use vfs::ProcFile;
+
+/// The text of a file.
+pub(crate) fn text(stack: &Stack, file: ProcFile) -> String {
+    match file {
+        ProcFile::NetDev => devices(stack),
+        ProcFile::NetTcp => tcp(stack, true),
+        ProcFile::NetTcp6 => tcp(stack, false),
+        ProcFile::NetUdp => udp(stack, true),
+        ProcFile::NetUdp6 => udp(stack, false),
+        ProcFile::NetRoute => routes(stack),
+        ProcFile::NetIfInet6 => addresses_v6(stack),
+        ProcFile::NetSockstat => sockstat(stack),
+        ProcFile::NetSnmp => snmp(stack),
+        ProcFile::NetNetstat => netstat(stack),
+        ProcFile::NetArp => String::from(
+            "IP address       HW type     Flags       HW address            Mask     Device\n",
+        ),
+        ProcFile::NetIgmp => {
+            String::from("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n")
+        }
+        ProcFile::NetUnix => {
+            String::from("Num       RefCount Protocol Flags    Type St Inode Path\n")
+        }
+        _ => String::new(),
+    }
+}
+
+fn devices(stack: &Stack) -> String {
+    let mut text = String::from(
+        "Inter-|   Receive                                                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs \
+         drop fifo colls carrier compressed\n",
+    );
+    for interface in stack.interfaces() {
+        let count = interface.counters;
+        let _ = writeln!(
+            text,
+            "{:>6}: {:7} {:7}    0    0    0     0          0         0 {:8} {:7}    0 {:4}    0     \
+             0       0          0",
+            interface.name,
+            count.received_bytes,
+            count.received_packets,
+            count.sent_bytes,
+            count.sent_packets,
+            count.sent_dropped,
+        );
+    }
+    text
+}
+
+/// An address as these files show it: 32-bit words in the byte order of the machine, and the
+/// port.
+fn hexadecimal(address: Option<SocketAddr>, ipv4: bool) -> String {
+    let port = address.map_or(0, |address| address.port());
+    let mut text = String::new();
+    match (address.map(|address| address.ip()), ipv4) {
+        (Some(IpAddr::V4(v4)), true) => {
+            let _ = write!(text, "{:08X}", u32::from_le_bytes(v4.octets()));
+        }
+        (None, true) => text.push_str("00000000"),
+        (address, _) => {
+            let octets = match address {
+                Some(IpAddr::V6(v6)) => v6.octets(),
+                Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),
+                None => [0; 16],
+            };
+            for word in octets.as_chunks::<4>().0 {
+                let _ = write!(text, "{:08X}", u32::from_le_bytes(*word));
+            }
+        }
+    }
+    let _ = write!(text, ":{port:04X}");
+    text
+}
+
+fn is_of(address: Option<SocketAddr>, ipv4: bool) -> bool {
+    address.is_none_or(|address| address.is_ipv4() == ipv4)
+}
+
+fn tcp(stack: &Stack, ipv4: bool) -> String {
+    let mut text = String::from(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+         timeout inode\n",
+    );
+    let rows = stack.tcp_sockets().into_iter();
+    let rows = rows.filter(|row| row.state != TcpState::Closed && is_of(row.local, ipv4));
+    for (index, row) in rows.enumerate() {
+        let _ = writeln!(
+            text,
+            "{index:4}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000     0        0 0 1",
+            hexadecimal(row.local, ipv4),
+            hexadecimal(row.remote, ipv4),
+            row.state as u8,
+            row.send_queue,
+            row.receive_queue,
+        );
+    }
+    text
+}
+
+fn udp(stack: &Stack, ipv4: bool) -> String {
+    let mut text = String::from(
+        "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+         timeout inode ref pointer drops\n",
+    );
+    let rows = stack.udp_sockets().into_iter();
+    let rows = rows.filter(|(local, ..)| local.is_some() && is_of(*local, ipv4));
+    for (index, (local, remote, queued)) in rows.enumerate() {
+        let state = if remote.is_some() { 1 } else { 7 };
+        let _ = writeln!(
+            text,
+            "{index:5}: {} {} {state:02X} 00000000:{queued:08X} 00:00000000 00000000     0        0 \
+             0 2 0 0",
+            hexadecimal(local, ipv4),
+            hexadecimal(remote, ipv4),
+        );
+    }
+    text
+}
+
+fn name_of(stack: &Stack, link: LinkId) -> String {
+    let all = stack.interfaces().into_iter();
+    all.filter(|interface| interface.link == link)
+        .map(|interface| interface.name)
+        .next()
+        .unwrap_or_default()
+}
+
+fn routes(stack: &Stack) -> String {
+    let mut text = String::from(
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
+    );
+    for route in stack.routes() {
+        if let IpAddr::V4(gateway) = route.gateway {
+            let _ = writeln!(
+                text,
+                "{}\t00000000\t{:08X}\t0003\t0\t0\t0\t00000000\t0\t0\t0",
+                name_of(stack, route.link),
+                u32::from_le_bytes(gateway.octets()),
+            );
+        }
+    }
+    for own in stack.addresses() {
+        if let IpAddr::V4(address) = own.address {
+            let mask = u32::MAX.checked_shl(32 - u32::from(own.prefix)).unwrap_or(0);
+            let _ = writeln!(
+                text,
+                "{}\t{:08X}\t00000000\t0001\t0\t0\t0\t{:08X}\t0\t0\t0",
+                name_of(stack, own.link),
+                (address.to_bits() & mask).swap_bytes(),
+                mask.swap_bytes(),
+            );
+        }
+    }
+    text
+}
+
+fn addresses_v6(stack: &Stack) -> String {
+    let mut text = String::new();
+    for interface in stack.interfaces() {
+        for own in &interface.addresses {
+            if let IpAddr::V6(address) = own.address {
+                let scope = if address.is_loopback() {
+                    0x10
+                } else if address.is_unicast_link_local() {
+                    0x20
+                } else {
+                    0
+                };
+                let _ = writeln!(
+                    text,
+                    "{:032x} {:02x} {:02x} {scope:02x} 80 {:>8}",
+                    address.to_bits(),
+                    interface.link.index(),
+                    own.prefix,
+                    interface.name,
+                );
+            }
+        }
+    }
+    text
+}
+
+fn sockstat(stack: &Stack) -> String {
+    let tcp = stack.counters().tcp;
+    let udp = stack.udp_sockets().len();
+    format!(
+        "sockets: used {}\nTCP: inuse {} orphan {} tw {} alloc {} mem {}\nUDP: inuse {udp} mem 0\n\
+         UDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
+        tcp.sockets + udp,
+        tcp.sockets,
+        tcp.orphans,
+        tcp.time_wait,
+        tcp.sockets,
+        tcp.buffer_bytes.div_ceil(4096),
+    )
+}
+
+fn snmp(stack: &Stack) -> String {
+    let counters = stack.counters();
+    let (tcp, udp) = (counters.tcp, counters.udp);
+    format!(
+        "Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets \
+         CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\nTcp: 1 1000 60000 -1 {} \
+         {} 0 0 {} {} {} 0 0 {} 0\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors \
+         SndbufErrors InCsumErrors IgnoredMulti MemErrors\nUdp: {} {} {} {} {} 0 0 0 0\n",
+        tcp.active_opens,
+        tcp.passive_opens,
+        tcp.sockets,
+        tcp.received,
+        tcp.sent,
+        tcp.resets_sent,
+        udp.received,
+        udp.no_ports,
+        udp.receive_drops,
+        udp.sent,
+        udp.receive_drops,
+    )
+}
+
+fn netstat(stack: &Stack) -> String {
+    let tcp = stack.counters().tcp;
+    format!("TcpExt: ListenOverflows ListenDrops\nTcpExt: {0} {0}\n", tcp.listen_drops)
+}
