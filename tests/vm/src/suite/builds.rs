@@ -44,6 +44,9 @@ pub(super) fn tests() -> Vec<Test> {
     tests.push(Test::new("static/contract".into(), Set::Core, |mode| {
         Vm::of(&build::c(&["contract.c", "contract.S"], "gcc", &FREESTANDING)?, mode).run(LIMIT)
     }));
+    tests.push(Test::new("static/memory".into(), Set::Core, |mode| {
+        Vm::of(&build::c(&["memory.c"], "gcc", &[])?, mode).run(LIMIT)
+    }));
     for compiler in ["gcc", "musl-gcc"] {
         tests.push(Test::new(format!("static/c/{compiler}"), Set::Core, move |mode| {
             if !build::installed(compiler) {
