@@ -117,7 +117,7 @@ pub(crate) fn push(
         registers.rsp.wrapping_sub(RED_ZONE_BYTES)
     };
 
-    let state = vector_state(user);
+    let mut state = vector_state(user);
     let state_at = top.wrapping_sub(state.len() as u64) & !(XSAVE_ALIGNMENT - 1);
     let frame_at = (state_at.wrapping_sub(FRAME_BYTES) & !15).wrapping_sub(8);
     if already_there && !alternate.contains(frame_at) {
@@ -147,6 +147,11 @@ pub(crate) fn push(
     }
     memory.write(UserAddr(frame_at), &frame)?;
 
+    // The frame was the last that could fail; the handler starts as a process does.
+    let bytes = user::vector_state_bytes();
+    state.truncate(bytes);
+    make_initial(&mut state);
+    user.set_vector_state(&state);
     let registers = &mut user.registers;
     registers.rip = entry.handler;
     registers.rsp = frame_at;
@@ -214,6 +219,20 @@ fn vector_state(user: &mut UserContext) -> Vec<u8> {
     words[16..20].copy_from_slice(&(bytes as u32).to_le_bytes());
     state[bytes..].copy_from_slice(&MAGIC_2.to_le_bytes());
     state
+}
+
+/// Turns an XSAVE area into the state at process start: x87 and SSE are given, with their control
+/// words, and whatever the header does not name is cleared by XRSTOR.
+fn make_initial(state: &mut [u8]) {
+    const CONTROL_WORD: (usize, u16) = (0, 0x037f);
+    const CONTROL_AND_STATUS: (usize, u32) = (24, 0x1f80);
+    const X87_AND_SSE: (usize, u64) = (512, 3);
+    state.fill(0);
+    state[CONTROL_WORD.0..][..2].copy_from_slice(&CONTROL_WORD.1.to_le_bytes());
+    state[CONTROL_AND_STATUS.0..][..4].copy_from_slice(&CONTROL_AND_STATUS.1.to_le_bytes());
+    if let Some(header) = state.get_mut(X87_AND_SSE.0..X87_AND_SSE.0 + 8) {
+        header.copy_from_slice(&X87_AND_SSE.1.to_le_bytes());
+    }
 }
 
 fn save(from: &Registers) -> SignalContext {
