@@ -114,7 +114,7 @@ class Eggos(Guest):
 
     #: QEMU's machine, the source of randomness, and the network card's device.
     MACHINES = {
-        "microvm": ("-M microvm,x-option-roms=off,rtc=on -global virtio-mmio.force-legacy=false "
+        "microvm": ("-M microvm,acpi=off,x-option-roms=off,rtc=on -global virtio-mmio.force-legacy=false "
                     "-device virtio-rng-device", "virtio-net-device"),
         "q35": ("-M q35,vmport=off,smbus=off,sata=off,usb=off -device virtio-rng-pci,disable-legacy=on",
                 "virtio-net-pci,romfile=,disable-legacy=on"),
