@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::memfd::{self, MFdFlags};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -15,7 +16,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, getppid};
 
 use crate::exit::{Code, Failure};
-use crate::qemu;
+use crate::qemu::{self, Channel, Machine};
+use crate::terminal;
 
 /// Contents that QEMU reads by a path, without a file that could stay behind.
 pub(crate) struct MemoryFile {
@@ -36,17 +38,42 @@ impl MemoryFile {
     }
 }
 
-/// Both ends of a byte stream: ours does not block and is closed in children, theirs is inherited.
-pub(crate) fn stream() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty())?;
-    nix::fcntl::fcntl(&ours, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
-    nix::fcntl::fcntl(&ours, nix::fcntl::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-    Ok((ours, theirs))
+/// Room in the pipe for the console's output. QEMU's serial port gives bytes up when it cannot
+/// pass them on soon, and a pipe, unlike a socket, holds as many bytes as it has room for.
+const CONSOLE_ROOM: i32 = 1 << 20;
+
+/// A running QEMU with our ends of its streams. None of them blocks.
+pub(crate) struct Launched {
+    pub(crate) child: Child,
+    /// The console's output.
+    pub(crate) output: OwnedFd,
+    /// The console's input.
+    pub(crate) input: OwnedFd,
+    /// The control channel.
+    pub(crate) control: OwnedFd,
 }
 
-/// Starts QEMU in a process group of its own, by way of [`become_command`].
-pub(crate) fn spawn(arguments: &[OsString]) -> anyhow::Result<Child> {
+/// Starts QEMU in a process group of its own, by way of [`become_command`]. Its console is its
+/// standard input and output, its control channel a socket that it inherits: `machine`'s channels
+/// are set accordingly.
+pub(crate) fn start(machine: &mut Machine, verbose: bool) -> anyhow::Result<Launched> {
+    let (output, output_of_qemu) = io::pipe()?;
+    let (input_of_qemu, input) = io::pipe()?;
+    let (control, control_of_qemu) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty())?;
+    // Less room is slower, no more.
+    let _ = fcntl(&output, FcntlArg::F_SETPIPE_SZ(CONSOLE_ROOM));
+    fcntl(&control, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    let (output, input) = (OwnedFd::from(output), OwnedFd::from(input));
+    for ours in [&output, &input, &control] {
+        fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    machine.console = Channel::Stdio;
+    machine.control = Channel::Socket(control_of_qemu.as_raw_fd());
+    let arguments = machine.arguments();
+    if verbose {
+        terminal::say(&qemu::shell_line(&arguments));
+    }
     let child = Command::new("/proc/self/exe")
         .arg0("egg")
         .arg("__exec")
@@ -54,11 +81,12 @@ pub(crate) fn spawn(arguments: &[OsString]) -> anyhow::Result<Child> {
         .arg(qemu::PROGRAM)
         .args(arguments)
         .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdin(input_of_qemu)
+        .stdout(output_of_qemu)
         .stderr(Stdio::piped())
-        .spawn();
-    child.map_err(|error| Failure::of(Code::Usage, format!("cannot start a process: {error}")))
+        .spawn()
+        .map_err(|error| Failure::of(Code::Usage, format!("cannot start a process: {error}")))?;
+    Ok(Launched { child, output, input, control })
 }
 
 /// The exit status of [`become_command`] when there is no such command.

@@ -57,7 +57,7 @@ impl Machine {
         list.option(
             "-M",
             match self.kind {
-                MachineKind::Microvm => "microvm,x-option-roms=off,rtc=on",
+                MachineKind::Microvm => "microvm,acpi=off,x-option-roms=off,rtc=on",
                 MachineKind::Q35 => "q35,vmport=off,smbus=off,sata=off,usb=off",
                 MachineKind::Pc => "pc,vmport=off,usb=off",
             },
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(
             shell_line(&machine(MachineKind::Microvm).arguments()),
             "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
-             -M microvm,x-option-roms=off,rtc=on -accel tcg,thread=multi -cpu max,-erms,-fsrm \
+             -M microvm,acpi=off,x-option-roms=off,rtc=on -accel tcg,thread=multi -cpu max,-erms,-fsrm \
              -m 64M -smp 2 -kernel kernel -initrd 'an image' \
              -chardev socket,id=console,fd=4 -serial chardev:console \
              -chardev file,id=control,path=/tmp/a,,b -device isa-debugcon,iobase=0xe9,chardev=control \

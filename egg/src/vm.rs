@@ -12,7 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::control::{Event, Lines, ORDERLY_STATUS};
 use crate::launch;
-use crate::qemu::{self, Channel, Machine};
+use crate::qemu::Machine;
 use crate::terminal;
 
 /// How a machine ended.
@@ -52,6 +52,9 @@ pub(crate) struct Connection<'a> {
     pub(crate) verbose: bool,
 }
 
+/// The signals that `egg` waits for.
+const PASSED: [Signal; 5] =
+    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD];
 /// Ctrl-C again within this time ends the machine.
 const TWICE: Duration = Duration::from_secs(2);
 /// Input waits for the kernel's `ready`, at most this long: what comes while the serial port is
@@ -66,37 +69,32 @@ const MESSAGES: usize = 1 << 16;
 
 /// Ctrl-C as a byte: the machine's line discipline makes SIGINT of it.
 const INTERRUPT: u8 = 3;
-/// Ctrl-D as a byte: the machine's line discipline makes end of file of it.
-const END_OF_FILE: u8 = 4;
-/// What stands for those two on a console that is no terminal, where every byte is the program's:
-/// DLE and a letter. A DLE of the program's is doubled.
+/// What a key does comes so where the console is no terminal, and every byte is the program's: DLE
+/// and a letter. A DLE of the input is doubled. The kernel's side is `system::console`.
 const ESCAPE: u8 = 0x10;
 const ESCAPED_INTERRUPT: [u8; 2] = [ESCAPE, b'c'];
+const ESCAPED_QUIT: [u8; 2] = [ESCAPE, b'q'];
 const ESCAPED_END: [u8; 2] = [ESCAPE, b'd'];
+/// Ctrl-\ and Ctrl-D as bytes.
+const QUIT: u8 = 0x1c;
+const END_OF_FILE: u8 = 4;
 
 /// Runs the machine until it ends. `machine`'s channels are replaced by ours.
 pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::Result<Outcome> {
     let signals = {
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
+        for signal in PASSED {
             set.add(signal);
         }
         set.thread_block()?;
         SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?
     };
-    let (console, console_of_qemu) = launch::stream()?;
-    let (control, control_of_qemu) = launch::stream()?;
-    machine.console = Channel::Socket(number(&console_of_qemu));
-    machine.control = Channel::Socket(number(&control_of_qemu));
-    let arguments = machine.arguments();
-    if connection.verbose {
-        terminal::say(&qemu::shell_line(&arguments));
-    }
-    let child = launch::spawn(&arguments)?;
-    drop((console_of_qemu, control_of_qemu));
+    let launch::Launched { child, output, input, control } =
+        launch::start(&mut machine, connection.verbose)?;
     let mut running = Running {
         child,
-        console: Some(console),
+        console: Some(output),
+        input: Some(input),
         control: Some(control),
         signals,
         started: Instant::now(),
@@ -122,13 +120,10 @@ pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::R
     Ok(running.outcome())
 }
 
-fn number(descriptor: &OwnedFd) -> i32 {
-    std::os::fd::AsRawFd::as_raw_fd(descriptor)
-}
-
 struct Running<'a> {
     child: Child,
     console: Option<OwnedFd>,
+    input: Option<OwnedFd>,
     control: Option<OwnedFd>,
     signals: SignalFd,
     started: Instant,
@@ -194,11 +189,13 @@ impl Running<'_> {
         let mut sources: Vec<(BorrowedFd<'_>, PollFlags, Source)> =
             vec![(self.signals.as_fd(), PollFlags::POLLIN, Source::Signals)];
         if let Some(console) = &self.console {
-            let mut wanted = PollFlags::POLLIN;
-            if self.takes_input() && !self.to_machine.is_empty() {
-                wanted |= PollFlags::POLLOUT;
-            }
-            sources.push((console.as_fd(), wanted, Source::Console));
+            sources.push((console.as_fd(), PollFlags::POLLIN, Source::Console));
+        }
+        if let Some(input) = &self.input
+            && self.takes_input()
+            && !self.to_machine.is_empty()
+        {
+            sources.push((input.as_fd(), PollFlags::POLLOUT, Source::ConsoleInput));
         }
         if let Some(control) = &self.control {
             sources.push((control.as_fd(), PollFlags::POLLIN, Source::Control));
@@ -222,9 +219,10 @@ impl Running<'_> {
                 events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR);
             match source {
                 Source::Signals => found.signals = readable,
-                Source::Console => {
-                    found.console = readable;
-                    found.console_writable = events.contains(PollFlags::POLLOUT);
+                Source::Console => found.console = readable,
+                Source::ConsoleInput => {
+                    found.console_writable =
+                        events.intersects(PollFlags::POLLOUT | PollFlags::POLLERR);
                 }
                 Source::Control => found.control = readable,
                 Source::Messages => found.messages = readable,
@@ -310,6 +308,7 @@ impl Running<'_> {
             let signal = i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok());
             match signal {
                 Some(Signal::SIGINT) => self.interrupt(),
+                Some(Signal::SIGQUIT) => self.press(QUIT, ESCAPED_QUIT),
                 Some(signal @ (Signal::SIGTERM | Signal::SIGHUP)) => {
                     self.stop(Outcome::Stopped(signal as u8));
                 }
@@ -321,12 +320,17 @@ impl Running<'_> {
 
     /// SIGINT from elsewhere counts as the key does.
     fn interrupt(&mut self) {
-        if self.connection.terminal {
-            self.to_machine.push(INTERRUPT);
-        } else {
-            self.to_machine.extend_from_slice(&ESCAPED_INTERRUPT);
-        }
+        self.press(INTERRUPT, ESCAPED_INTERRUPT);
         self.count_interrupt();
+    }
+
+    /// Presses a key, or sends what stands for it.
+    fn press(&mut self, key: u8, escaped: [u8; 2]) {
+        if self.connection.terminal {
+            self.to_machine.push(key);
+        } else {
+            self.to_machine.extend(escaped);
+        }
     }
 
     fn count_interrupt(&mut self) {
@@ -347,36 +351,29 @@ impl Running<'_> {
         let input = buffer.get(..count).unwrap_or_default();
         if input.is_empty() {
             self.reads_input = false;
-            if self.connection.terminal {
-                self.to_machine.push(END_OF_FILE);
-            } else {
-                self.to_machine.extend_from_slice(&ESCAPED_END);
-            }
+            self.press(END_OF_FILE, ESCAPED_END);
             return Ok(());
         }
-        for &byte in input {
-            if byte == ESCAPE && !self.connection.terminal {
-                self.to_machine.push(ESCAPE);
-            }
-            self.to_machine.push(byte);
+        if !self.connection.terminal {
+            self.to_machine.extend(escape(input));
+            return Ok(());
         }
-        if io::IsTerminal::is_terminal(&io::stdin()) {
-            // A machine that reads nothing must still be stoppable.
-            self.to_machine.truncate(BACKLOG - 1);
-            for _ in input.iter().filter(|&&byte| byte == INTERRUPT) {
-                self.count_interrupt();
-            }
+        self.to_machine.extend_from_slice(input);
+        // A machine that reads nothing must still be stoppable.
+        self.to_machine.truncate(BACKLOG - 1);
+        for _ in input.iter().filter(|&&byte| byte == INTERRUPT) {
+            self.count_interrupt();
         }
         Ok(())
     }
 
     fn write_input(&mut self) -> anyhow::Result<()> {
-        let Some(console) = &self.console else { return Ok(()) };
-        match nix::unistd::write(console, &self.to_machine) {
+        let Some(input) = &self.input else { return Ok(()) };
+        match nix::unistd::write(input, &self.to_machine) {
             Ok(count) => drop(self.to_machine.drain(..count)),
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
             // QEMU is gone; how it ended is seen elsewhere.
-            Err(_) => self.to_machine.clear(),
+            Err(_) => self.input = None,
         }
         Ok(())
     }
@@ -416,9 +413,18 @@ impl Running<'_> {
 enum Source {
     Signals,
     Console,
+    ConsoleInput,
     Control,
     Messages,
     Input,
+}
+
+/// Input as bytes that only mean themselves.
+fn escape(input: &[u8]) -> impl Iterator<Item = u8> {
+    input.iter().flat_map(|&byte| {
+        let doubled = (byte == ESCAPE).then_some(byte);
+        std::iter::once(byte).chain(doubled)
+    })
 }
 
 /// Reads once. `None`, and the stream closed, at its end.
@@ -515,6 +521,12 @@ mod tests {
         assert_eq!(judge(None, None, exited(0), "", Some(stopped.clone())), stopped);
         // It may end by itself in the same moment.
         assert_eq!(judge(exit(), None, exited(33), "", Some(stopped)), Outcome::Exited(0));
+    }
+
+    #[test]
+    fn the_escape_is_escaped() {
+        let escaped: Vec<u8> = escape(b"a\x10d\x03").collect();
+        assert_eq!(escaped, b"a\x10\x10d\x03");
     }
 
     #[test]

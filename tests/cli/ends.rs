@@ -77,19 +77,23 @@ fn warnings_of_the_kernel_are_passed_on() {
 }
 
 #[test]
-fn input_reaches_the_program_after_ready_and_ends_with_control_d() {
+fn input_reaches_the_program_after_ready_with_its_end_as_an_escape() {
     let stage = Stage::with_qemu(
-        "sleep 0.2; tell ready; IFS= read -r -d $'\\x04' text <&$console; show \"got $text\"; tell 'exit 0'; exit 33",
+        "sleep 0.2; tell ready; IFS= read -r -d d text; show \"got $text\"; tell 'exit 0'; exit 33",
     );
     let mut child = stage.start(RUN);
-    child.stdin.take().unwrap().write_all(b"some input").unwrap();
+    child.stdin.take().unwrap().write_all(b"some\x10 input").unwrap();
     let ended = Ended::of(child.wait_with_output().unwrap());
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "got some input\n"), "{ended:?}");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "got some\x10\x10 input\x10\n"),
+        "{ended:?}"
+    );
 }
 
 #[test]
 fn much_output_arrives_whole() {
-    let stage = Stage::with_qemu("seq 1 50000 >&$console; tell 'exit 0'; exit 33");
+    let stage = Stage::with_qemu("seq 1 50000; tell 'exit 0'; exit 33");
     let ended = stage.egg(RUN);
     assert_eq!(ended.code, Some(0));
     assert_eq!(ended.stdout.lines().count(), 50000);
@@ -98,14 +102,13 @@ fn much_output_arrives_whole() {
 
 #[test]
 fn an_interrupt_is_passed_on_and_the_second_ends_the_machine() {
-    let stage = Stage::with_qemu(
-        "tell ready; IFS= read -r -n 1 key <&$console; printf '%d\\n' \"'$key\" > key; exec sleep 60",
-    );
+    let stage =
+        Stage::with_qemu("tell ready; IFS= read -r -n 2 key; echo \"$key\" > key; exec sleep 60");
     let child = stage.start(RUN);
     // The stand-in reads the key only once egg runs; until then a signal would end egg itself.
     std::thread::sleep(Duration::from_millis(500));
     kill(pid(&child), Signal::SIGINT).unwrap();
-    assert_eq!(wait_for(&stage.path("key")), "3\n");
+    assert_eq!(wait_for(&stage.path("key")), "\x10c\n");
     kill(pid(&child), Signal::SIGINT).unwrap();
     let ended = Ended::of(child.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), ""), "{ended:?}");
@@ -119,7 +122,7 @@ fn on_a_terminal_every_key_is_passed_on_and_control_c_twice_ends() {
         return;
     }
     let stage = Stage::with_qemu(
-        "show $'two\r\nlines\r'; tell ready; IFS= read -r -n 3 keys <&$console; echo \"$keys\" > keys; exec sleep 60",
+        "show $'two\r\nlines\r'; tell ready; IFS= read -r -n 3 keys; echo \"$keys\" > keys; exec sleep 60",
     );
     let inner = format!("{} {}", env!("CARGO_BIN_EXE_egg"), RUN.join(" "));
     let mut command = stage.command(&[]);

@@ -13,17 +13,16 @@ pub(crate) struct Stage {
     system_path: bool,
 }
 
-/// What the script of a stand-in QEMU begins with: `$console` and `$control` become the numbers of
-/// the descriptors that egg hands over.
+/// What the script of a stand-in QEMU begins with: `$control` becomes the number of the descriptor
+/// that egg hands over; the console is standard input and output.
 const PROLOGUE: &str = r#"#!/bin/bash
 for word in "$@"; do
   case "$word" in
-    socket,id=console,fd=*) console="${word##*=}" ;;
     socket,id=control,fd=*) control="${word##*=}" ;;
   esac
 done
 tell() { printf '%s\n' "$@" >&"$control"; }
-show() { printf '%s\n' "$@" >&"$console"; }
+show() { printf '%s\n' "$@"; }
 "#;
 
 impl Stage {
