@@ -37,7 +37,7 @@ machine() {
     fi
 }
 
-microvm=microvm,x-option-roms=off,rtc=on,acpi=off
+microvm=microvm,acpi=off,x-option-roms=off,rtc=on,acpi=off
 for memory in 12M 64M 3G 6G; do
     machine "$microvm" "$memory" -initrd "$work/archive"
     machine q35 "$memory"

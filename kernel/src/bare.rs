@@ -24,7 +24,7 @@ fn main(info: BootInfo) -> ! {
     }
     let mut log = |line: Arguments<'_>| {
         if verbose {
-            say(line);
+            say(format_args!("eggos: {line}\n"));
         }
     };
     let mut devices = drivers::probe(info.command_line, &mut log);

@@ -184,7 +184,8 @@ impl File for PlainConsole {
     fn poll(&self) -> PollEvents {
         let input = self.input.lock();
         let readable = !input.bytes.is_empty() || input.ended;
-        let ready = if readable { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() };
+        let ready =
+            if readable { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() };
         ready | PollEvents::OUT | PollEvents::WRNORM
     }
 
