@@ -99,10 +99,7 @@ impl PageRange {
     /// lies in user memory.
     #[must_use]
     pub const fn new(start: UserAddr, end: UserAddr) -> Option<Self> {
-        if start.is_page_aligned()
-            && end.is_page_aligned()
-            && start.0 <= end.0
-            && end.0 <= USER_END
+        if start.is_page_aligned() && end.is_page_aligned() && start.0 <= end.0 && end.0 <= USER_END
         {
             Some(Self { start, end })
         } else {

@@ -35,7 +35,6 @@ impl WaitQueue {
     }
 
     /// Joins the queue. The future completes when it is woken; dropping it leaves the queue.
-    #[must_use]
     pub fn wait(&self) -> Wait<'_> {
         let mut queue = self.queue.lock();
         let ticket = queue.next_ticket;

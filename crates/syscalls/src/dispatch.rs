@@ -24,14 +24,8 @@ pub(crate) enum Step {
 pub(crate) async fn call(thread: &Arc<Thread>, user: &mut UserContext) -> Step {
     let registers = &user.registers;
     let number = registers.rax;
-    let arguments = [
-        registers.rdi,
-        registers.rsi,
-        registers.rdx,
-        registers.r10,
-        registers.r8,
-        registers.r9,
-    ];
+    let arguments =
+        [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
     let Some(row) = table::lookup(number) else {
         deliver::say_unimplemented(thread, user, number);
         finish(thread, user, number, &arguments, Err(Errno::ENOSYS));

@@ -70,7 +70,8 @@ impl Ids {
     }
 
     fn change(&mut self, new: [u32; 3]) {
-        for (slot, new) in [&mut self.real, &mut self.effective, &mut self.saved].into_iter().zip(new)
+        for (slot, new) in
+            [&mut self.real, &mut self.effective, &mut self.saved].into_iter().zip(new)
         {
             if new != UNCHANGED {
                 *slot = new;

@@ -57,9 +57,7 @@ const INFINITY: u64 = u64::MAX;
 pub const DESCRIPTORS_MAX: u64 = 1 << 20;
 
 /// Soft and hard limit of one resource: `struct rlimit64`.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Limit {
     /// What counts.

@@ -271,7 +271,8 @@ const LIMIT_NAMES: [(&str, &str); 16] = [
 ];
 
 fn limits(limits: &Limits) -> String {
-    let mut text = format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let mut text =
+        format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
     let value = |value: u64| match value {
         u64::MAX => String::from("unlimited"),
         value => format!("{value}"),

@@ -11,8 +11,8 @@ use core::future::Future;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::Poll;
-use hal::user::UserContext;
 use hal::Trap;
+use hal::user::UserContext;
 use sched::{Notifier, WaitQueue};
 
 /// A thread of the program. Its registers live in the future that runs it ([`run`]).
@@ -64,9 +64,7 @@ impl AlternateStack {
     /// True when the stack pointer lies on it.
     #[must_use]
     pub fn contains(&self, stack_pointer: u64) -> bool {
-        self.bytes != 0
-            && stack_pointer > self.base.0
-            && stack_pointer - self.base.0 <= self.bytes
+        self.bytes != 0 && stack_pointer > self.base.0 && stack_pointer - self.base.0 <= self.bytes
     }
 }
 

@@ -292,9 +292,7 @@ fn futex(call: &mut Call<'_>) -> Outcome {
     match command {
         FUTEX_WAIT => futex_wait(call, operation, u32::MAX),
         FUTEX_WAIT_BITSET => futex_wait(call, operation, call.unsigned(5)),
-        FUTEX_WAKE => {
-            Ok(call.process().futexes.wake(address, count(2).max(1), u32::MAX)).into()
-        }
+        FUTEX_WAKE => Ok(call.process().futexes.wake(address, count(2).max(1), u32::MAX)).into(),
         FUTEX_WAKE_BITSET if call.unsigned(5) == 0 => Errno::EINVAL.into(),
         FUTEX_WAKE_BITSET => {
             Ok(call.process().futexes.wake(address, count(2).max(1), call.unsigned(5))).into()
@@ -313,8 +311,7 @@ fn futex_requeue(call: &Call<'_>, command: i32) -> Result<usize, Errno> {
     if command == FUTEX_CMP_REQUEUE && call.memory().load_u32(from)? != call.unsigned(5) {
         return Err(Errno::EAGAIN);
     }
-    let (woken, moved) =
-        call.process().futexes.requeue(from, wake, call.address(4), requeue);
+    let (woken, moved) = call.process().futexes.requeue(from, wake, call.address(4), requeue);
     Ok(if command == FUTEX_CMP_REQUEUE { woken + moved } else { woken })
 }
 
@@ -366,7 +363,6 @@ fn futex_deadline(call: &Call<'_>, operation: i32) -> Result<Option<Instant>, Er
     let wall_now = core::time::Duration::from_nanos(hal::clock::wall(now).nanoseconds);
     Ok(Some(now + duration.saturating_sub(wall_now)))
 }
-
 
 /// The process's id, for getpid and kin.
 pub(crate) fn process_id() -> usize {

@@ -178,11 +178,11 @@ fn clock_nanosleep(call: &mut Call<'_>) -> Outcome {
         Ok(Clock::ProcessTime) => return Errno::EOPNOTSUPP.into(),
         Ok(which) => which,
     };
-    let duration = match call.memory().read::<Timespec>(call.address(2)).and_then(Timespec::duration)
-    {
-        Ok(duration) => duration,
-        Err(errno) => return errno.into(),
-    };
+    let duration =
+        match call.memory().read::<Timespec>(call.address(2)).and_then(Timespec::duration) {
+            Ok(duration) => duration,
+            Err(errno) => return errno.into(),
+        };
     let now = clock::now();
     if call.int(1) & TIMER_ABSTIME == 0 {
         return sleep(call, now + duration, call.address(3), false);
@@ -208,8 +208,7 @@ fn times(call: &mut Call<'_>) -> Outcome {
     let now = clock::now();
     let at = call.address(0);
     let user = ticks(process_time(call, now));
-    let written =
-        if at.is_null() { Ok(()) } else { call.memory().write(at, &[user, 0, 0, 0]) };
+    let written = if at.is_null() { Ok(()) } else { call.memory().write(at, &[user, 0, 0, 0]) };
     written.map(|()| ticks(now - Instant::ZERO) as usize).into()
 }
 

@@ -117,7 +117,7 @@ impl TimerFd {
     fn expire(&self) {
         self.state.lock().advance(hal::clock::now());
         self.rearm();
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::IN);
     }
 
     /// Sleeps until the next expiry. The sleep of before is dropped without this timer's lock: it
@@ -172,11 +172,7 @@ impl File for TimerFd {
     }
 
     fn poll(&self) -> PollEvents {
-        if self.expirations() > 0 {
-            PollEvents::IN | PollEvents::RDNORM
-        } else {
-            PollEvents::empty()
-        }
+        if self.expirations() > 0 { PollEvents::IN } else { PollEvents::empty() }
     }
 
     fn notifier(&self) -> Option<&Notifier> {

@@ -50,7 +50,7 @@ impl UserContext {
             let mut locked = machine.lock().unwrap_or_else(PoisonError::into_inner);
             locked.take_thread()
         });
-        let script = next.map(|script| super::sim::thread(script));
+        let script = next.map(super::sim::thread);
         Self { registers: self.registers, script, vector: self.vector.clone() }
     }
 

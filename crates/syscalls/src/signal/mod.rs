@@ -182,8 +182,16 @@ pub mod action_flags {
 
 /// How a signal is handled: the kernel's `struct sigaction`.
 #[derive(
-    Clone, Copy, PartialEq, Eq, Debug, Default, zerocopy::FromBytes, zerocopy::IntoBytes,
-    zerocopy::Immutable, zerocopy::KnownLayout,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    zerocopy::FromBytes,
+    zerocopy::IntoBytes,
+    zerocopy::Immutable,
+    zerocopy::KnownLayout,
 )]
 #[repr(C)]
 pub struct Action {
