@@ -15,9 +15,10 @@ use crate::exit::{Code, Ended, Failure};
 use crate::image::Tree;
 use crate::kernel::Kernel;
 use crate::launch::MemoryFile;
+use crate::outcome::Outcome;
 use crate::qemu::{Accel, Channel, Machine};
 use crate::terminal;
-use crate::vm::{self, Connection, Outcome};
+use crate::vm::{self, Connection};
 
 const DEVICE: &str = "/dev/kvm";
 /// KVM boots the kernel in some 20 ms.

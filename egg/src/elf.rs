@@ -278,3 +278,98 @@ fn relocation_problem(bytes: &[u8], segments: &[Segment], endian: Endianness) ->
             .to_owned()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A program of one segment, with room for the damage to come.
+    fn program() -> Vec<u8> {
+        let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+        elf.extend([0x40_0078_u64, 64, 0].map(u64::to_le_bytes).concat());
+        elf.extend([0; 4]);
+        elf.extend([64_u16, 56, 1, 0, 0, 0].map(u16::to_le_bytes).concat());
+        elf.extend([1_u32, 7].map(u32::to_le_bytes).concat());
+        elf.extend([0, 0x40_0000, 0x40_0000, 512, 512, 4096].map(u64::to_le_bytes).concat());
+        elf.resize(512, 0);
+        elf
+    }
+
+    /// The same with Go's record in its new form, at an aligned place of the segment.
+    fn go_program(version: &str, settings: &str) -> Vec<u8> {
+        let mut elf = program();
+        elf.truncate(256);
+        elf.extend(b"\xff Go buildinf:\x08\x02");
+        elf.resize(256 + 32, 0);
+        for text in [version.to_owned(), format!("{0}{settings}{0}", "0123456789abcdef")] {
+            elf.push(u8::try_from(text.len()).unwrap());
+            elf.extend(text.bytes());
+        }
+        elf.resize(512, 0);
+        elf
+    }
+
+    #[test]
+    fn a_static_program_runs() {
+        let report = Report::of(&program()).unwrap();
+        assert_eq!(report.problems, [""; 0]);
+        assert!(report.is_static && !report.pie && report.stripped && report.go.is_none());
+        assert_eq!((report.memory, report.private_memory), (512, 512));
+    }
+
+    #[test]
+    fn go_is_found_without_sections() {
+        let go = Report::of(&go_program("go1.18.3", "path\tx/y\n")).unwrap().go.unwrap();
+        assert_eq!(
+            (go.version.as_str(), go.abi, go.path.as_str()),
+            ("go1.18.3", "register", "x/y")
+        );
+    }
+
+    #[test]
+    fn the_old_record_points_to_strings() {
+        let mut elf = program();
+        elf[256..272].copy_from_slice(b"\xff Go buildinf:\x08\x00");
+        let at = |offset: u64| 0x40_0000 + offset;
+        // Two pointers to Go strings, which are pointer and length.
+        let numbers = [at(304), at(320), at(352), 9, at(368), 32 + 9];
+        let places = [272, 280, 304, 312, 320, 328];
+        for (place, number) in places.into_iter().zip(numbers) {
+            elf[place..place + 8].copy_from_slice(&u64::to_le_bytes(number));
+        }
+        elf[352..361].copy_from_slice(b"go1.16.15");
+        elf[368 + 16..368 + 25].copy_from_slice(b"path\tx/y\n");
+        let go = Report::of(&elf).unwrap().go.unwrap();
+        assert_eq!((go.version.as_str(), go.abi, go.path.as_str()), ("go1.16.15", "stack", "x/y"));
+    }
+
+    #[test]
+    fn a_program_for_another_system_is_refused() {
+        let report = Report::of(&go_program("go1.20", "build\tGOOS=freebsd\n")).unwrap();
+        assert_eq!(report.problems.len(), 1);
+        assert!(report.problems[0].contains("GOOS=linux"));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Report::of(&bytes);
+            let _ = Report::of(&[&elf::ELFMAG[..], &bytes].concat());
+        }
+
+        #[test]
+        fn damage_never_panics(
+            changes in proptest::collection::vec((0..512_usize, any::<u8>()), 1..12),
+            length in 0..512_usize,
+        ) {
+            let mut elf = go_program("go1.18.3", "path\tx/y\n");
+            for (at, byte) in changes {
+                elf[at] = byte;
+            }
+            let _ = Report::of(&elf);
+            let _ = Report::of(&elf[..length]);
+        }
+    }
+}

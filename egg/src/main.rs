@@ -2,7 +2,7 @@
 //!
 //! The way of a run: [`cli`] parses, [`plan`] decides, [`content`] builds or reads the program
 //! (by [`go`], [`elf`], [`image`], [`kernel`]), [`qemu`] describes the machine, [`launch`] and [`vm`]
-//! start it and wait for its end, [`exit`] says how `egg` ends.
+//! start it and wait, [`outcome`] judges its end, [`exit`] says how `egg` ends.
 
 mod accel;
 mod buildinfo;
@@ -17,6 +17,7 @@ mod go;
 mod image;
 mod kernel;
 mod launch;
+mod outcome;
 mod plan;
 mod qemu;
 mod symbols;

@@ -10,11 +10,12 @@ use crate::content::Content;
 use crate::control::{Event, signal_name};
 use crate::exit::{Code, Ended, Failure};
 use crate::launch::MemoryFile;
+use crate::outcome::Outcome;
 use crate::plan::{DEFAULT_MEMORY, Plan};
 use crate::qemu::{self, Channel, Machine};
 use crate::symbols::Symbols;
 use crate::terminal::{self, Raw};
-use crate::vm::{self, Connection, Outcome};
+use crate::vm::{self, Connection};
 
 /// Prepares, boots, waits.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
