@@ -6,7 +6,7 @@ use crate::memory::{Mm, State};
 use crate::vma::{Source, Vma, VmaFlags};
 use abi::mman::madv;
 use alloc::sync::Arc;
-use base::{Errno, PageRange, UserAddr};
+use base::{Errno, PAGE_SIZE, PageRange, UserAddr};
 use hal::{Access, PageProtection};
 
 /// What madvise(2) is asked for.
@@ -122,18 +122,24 @@ impl Mm {
     }
 
     fn populate_for(&self, range: PageRange, access: Access) -> Result<(), Errno> {
-        for page in range.iter() {
+        let mut page = range.start();
+        while page < range.end() {
             {
                 let state = self.state.lock();
                 let vma = state.tree.find(page).ok_or(Errno::ENOMEM)?;
                 if !vma.allows(access) {
                     return Err(Errno::EINVAL);
                 }
+                if vma.is_always_zero() {
+                    page = vma.end();
+                    continue;
+                }
             }
             self.touch(page, access).map_err(|error| match error {
                 FaultError::Segv { .. } | FaultError::OutOfMemory => Errno::ENOMEM,
                 FaultError::Bus => Errno::EFAULT,
             })?;
+            page = page.wrapping_add(PAGE_SIZE);
         }
         Ok(())
     }

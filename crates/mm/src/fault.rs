@@ -130,8 +130,11 @@ impl Mm {
         page: UserAddr,
         access: Access,
     ) -> Result<bool, FaultError> {
-        if self.space.lookup(page).is_none() {
-            return Ok(false);
+        match self.space.lookup(page) {
+            None => return Ok(false),
+            // Another thread was faster, or the processor remembered what was before.
+            Some((_, protection)) if protection.contains(need(access)) => return Ok(true),
+            Some(_) => {}
         }
         let Some(range) = PageRange::from_length(page, PAGE_SIZE) else {
             return Ok(false);
@@ -253,7 +256,7 @@ impl Mm {
                 if vma.start() >= range.end() {
                     return Ok(());
                 }
-                if vma.protection.is_empty() {
+                if vma.protection.is_empty() || vma.is_always_zero() {
                     page = vma.end();
                     continue;
                 }

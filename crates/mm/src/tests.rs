@@ -1,5 +1,6 @@
 //! Tests on the simulated machine.
 
+mod hostile;
 mod model;
 mod rules;
 

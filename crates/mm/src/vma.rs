@@ -117,6 +117,12 @@ impl Vma {
         matches!(self.source, Source::Anonymous)
     }
 
+    /// True when nothing can be stored there: such memory is never made present ahead of time.
+    /// It would cost no frame, but endless time where the program reserved terabytes.
+    pub(crate) fn is_always_zero(&self) -> bool {
+        self.is_anonymous() && !self.protection.contains(PageProtection::WRITE)
+    }
+
     /// True when its pages count against overcommit: private memory that may be written.
     pub(crate) fn is_accounted(&self) -> bool {
         self.protection.contains(PageProtection::WRITE)
