@@ -26,6 +26,7 @@ mod memory;
 mod protect;
 mod query;
 mod remap;
+mod smaps;
 #[cfg(test)]
 mod tests;
 mod tree;

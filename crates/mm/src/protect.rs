@@ -2,7 +2,7 @@
 
 use crate::MAXIMUM_MAPPINGS;
 use crate::memory::{Mm, State, check_commit};
-use crate::vma::{Label, Source, Vma};
+use crate::vma::{Label, Vma};
 use base::{Errno, PageRange, UserAddr};
 use hal::PageProtection;
 
@@ -83,7 +83,7 @@ fn may_protect(vma: &Vma, part: PageRange, protection: PageProtection) -> Result
     if !protection.contains(PageProtection::WRITE) {
         return Ok(());
     }
-    if let Source::File { shared: true, may_write: false, .. } = vma.source {
+    if !vma.may_write() {
         return Err(Errno::EACCES);
     }
     if !vma.is_accounted() && !vma.is_shared() {

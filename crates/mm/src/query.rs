@@ -77,42 +77,6 @@ impl Mm {
         Ok(())
     }
 
-    /// Writes /proc/self/smaps_rollup. What one process cannot see (sharing with others, swap) is
-    /// zero.
-    ///
-    /// # Errors
-    /// Only those of `out`.
-    pub fn smaps_rollup(&self, out: &mut dyn Write) -> fmt::Result {
-        let counts = self.statistics();
-        let (first, last) = {
-            let state = self.state.lock();
-            let first = state.tree.iter().next().map_or(UserAddr::NULL, Vma::start);
-            let last = state.tree.iter().last().map_or(UserAddr::NULL, Vma::end);
-            (first.0, last.0)
-        };
-        writeln!(out, "{first:08x}-{last:08x} ---p 00000000 00:00 0{:25}[rollup]", "")?;
-        let resident = counts.resident_bytes / 1024;
-        let rows = [
-            ("Rss", resident),
-            ("Pss", resident),
-            ("Shared_Clean", 0),
-            ("Shared_Dirty", 0),
-            ("Private_Clean", 0),
-            ("Private_Dirty", resident),
-            ("Referenced", resident),
-            ("Anonymous", resident),
-            ("LazyFree", 0),
-            ("AnonHugePages", 0),
-            ("Swap", 0),
-            ("SwapPss", 0),
-            ("Locked", counts.locked_bytes / 1024),
-        ];
-        for (name, kilobytes) in rows {
-            writeln!(out, "{name:<15} {kilobytes:>8} kB", name = Colon(name))?;
-        }
-        Ok(())
-    }
-
     /// mincore(2): for each page of the page-aligned range, whether touching it needs no I/O.
     /// Fills as many bytes of `into` as the range has pages.
     ///
@@ -189,17 +153,8 @@ impl Mm {
     }
 }
 
-/// A row's name with its colon, padded as a whole.
-struct Colon(&'static str);
-
-impl fmt::Display for Colon {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = f.width().unwrap_or(0).saturating_sub(self.0.len() + 1);
-        write!(f, "{}:{:width$}", self.0, "")
-    }
-}
-
-fn write_line(line: &mut String, vma: &Vma) -> fmt::Result {
+/// One line of /proc/self/maps.
+pub(crate) fn write_line(line: &mut String, vma: &Vma) -> fmt::Result {
     let flag = |bit, letter| if vma.protection.contains(bit) { letter } else { '-' };
     let identity = match &vma.source {
         Source::Anonymous => FileIdentity::default(),

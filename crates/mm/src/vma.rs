@@ -113,6 +113,11 @@ impl Vma {
         matches!(self.source, Source::File { shared: true, .. })
     }
 
+    /// True when mprotect could make it writable.
+    pub(crate) fn may_write(&self) -> bool {
+        !matches!(self.source, Source::File { shared: true, may_write: false, .. })
+    }
+
     pub(crate) fn is_anonymous(&self) -> bool {
         matches!(self.source, Source::Anonymous)
     }

@@ -461,4 +461,11 @@ fn maps_reads_like_linux() {
     let mut rollup = String::new();
     mm.smaps_rollup(&mut rollup).unwrap();
     assert!(rollup.contains("Rss:                   0 kB\n"), "{rollup}");
+    mm.write(UserAddr(0x7f00_0000_0000), &1_u8).unwrap();
+    byte(&mm, UserAddr(0x40_0000)).unwrap();
+    let mut smaps = String::new();
+    mm.smaps(&mut smaps).unwrap();
+    assert_eq!(smaps.matches("VmFlags: rd").count(), 4, "{smaps}");
+    assert!(smaps.contains("Private_Clean:         8 kB\n"), "{smaps}");
+    assert!(smaps.contains("Anonymous:             4 kB\n"), "{smaps}");
 }
