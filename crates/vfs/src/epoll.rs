@@ -89,12 +89,12 @@ impl Observer for Item {
     fn notify(&self, events: PollEvents) {
         let mask = self.mask();
         let concerns = events.is_empty() || mask.intersects(events);
-        if mask.is_empty() || !concerns || self.queued.load(Ordering::Acquire) {
+        if mask.is_empty() || !concerns {
             return;
         }
-        if let (Some(epoll), Some(own)) = (self.epoll.upgrade(), self.own.upgrade())
-            && epoll.enqueue(own)
-        {
+        if let (Some(epoll), Some(own)) = (self.epoll.upgrade(), self.own.upgrade()) {
+            epoll.enqueue(own);
+            // Also when it stood there already: an outer instance sees every edge.
             epoll.tell();
         }
     }
@@ -150,6 +150,14 @@ impl Epoll {
         }
         ready.push_back(item);
         true
+    }
+
+    /// Puts an item that was only looked at back to where it was.
+    fn put_back(&self, item: Arc<Item>) {
+        let mut ready = self.ready.lock();
+        if !item.removed.load(Ordering::Acquire) && !item.queued.swap(true, Ordering::AcqRel) {
+            ready.push_front(item);
+        }
     }
 
     fn dequeue(&self) -> Option<Arc<Item>> {
@@ -287,7 +295,7 @@ impl Epoll {
                 continue;
             }
             if let Err(errno) = each(events.bits(), interest.data) {
-                self.enqueue(item);
+                self.put_back(item);
                 if done == 0 {
                     return Err(errno);
                 }
@@ -313,7 +321,7 @@ impl Epoll {
             let Some(item) = self.dequeue() else { break };
             let Some(file) = item.file.upgrade() else { continue };
             if file.file().poll().intersects(item.mask()) {
-                self.enqueue(item);
+                self.put_back(item);
                 return true;
             }
         }

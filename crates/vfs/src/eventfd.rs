@@ -56,7 +56,7 @@ impl File for EventFd {
             *count -= value;
             value
         };
-        self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
+        self.notifier.notify(PollEvents::OUT);
         sink.put(&value.to_le_bytes())
     }
 
@@ -79,7 +79,7 @@ impl File for EventFd {
             }
             *count += value;
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::IN);
         Ok(bytes.len())
     }
 
@@ -87,10 +87,10 @@ impl File for EventFd {
         let count = *self.count.lock();
         let mut events = PollEvents::empty();
         if count > 0 {
-            events |= PollEvents::IN | PollEvents::RDNORM;
+            events |= PollEvents::IN;
         }
         if count < MAX {
-            events |= PollEvents::OUT | PollEvents::WRNORM;
+            events |= PollEvents::OUT;
         }
         events
     }

@@ -115,9 +115,12 @@ pub struct Pipe {
     number: u64,
     own: Weak<Self>,
     state: SpinLock<State>,
-    /// Watched by readers and by writers alike: an edge of one side concerns an item of the other
-    /// only if that asks for it.
-    notifier: Notifier,
+    /// Who may read. Apart from the writers, so that a write is no edge for its own end.
+    readers: Notifier,
+    /// Who may write.
+    writers: Notifier,
+    /// Ends open for both (FIFOs).
+    both: Notifier,
 }
 
 impl Pipe {
@@ -130,8 +133,28 @@ impl Pipe {
             number: crate::anonymous::next_number(),
             own: own.clone(),
             state: SpinLock::new(state),
-            notifier: Notifier::new(),
+            readers: Notifier::new(),
+            writers: Notifier::new(),
+            both: Notifier::new(),
         })
+    }
+
+    fn tell_readers(&self, events: PollEvents) {
+        self.readers.notify(events);
+        self.both.notify(events);
+    }
+
+    fn tell_writers(&self, events: PollEvents) {
+        self.writers.notify(events);
+        self.both.notify(events);
+    }
+
+    /// Bytes were taken out of the ring. Writers hear of it only when there is room for an atomic
+    /// write again and was not before: as Linux, which counts whole pages.
+    fn made_room(&self, before: usize, after: usize) {
+        if before < PIPE_BUF && after >= PIPE_BUF {
+            self.tell_writers(PollEvents::OUT | PollEvents::WRNORM);
+        }
     }
 
     /// pipe2(2): the end to read from and the end to write to.
@@ -174,7 +197,7 @@ impl Pipe {
         }
         state.ring.capacity = capacity;
         drop(state);
-        self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
+        self.tell_writers(PollEvents::OUT | PollEvents::WRNORM);
         Ok(capacity)
     }
 
@@ -193,7 +216,7 @@ impl Pipe {
         if core::ptr::eq(self, to) {
             return Err(Errno::EINVAL);
         }
-        let moved = {
+        let (moved, before, after) = {
             // Always in the same order, whichever way the bytes go.
             let here_first = core::ptr::from_ref(self) < core::ptr::from_ref(to);
             let (mut from, mut into) = if here_first {
@@ -214,16 +237,15 @@ impl Pipe {
                 return Err(Errno::EAGAIN);
             }
             into.ring.grow_for(count)?;
+            let before = from.ring.room();
             from.ring.copy_to(&mut into.ring, count);
             if !keep {
                 from.ring.consume(count);
             }
-            count
+            (count, before, from.ring.room())
         };
-        if !keep {
-            self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
-        }
-        to.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.made_room(before, after);
+        to.tell_readers(PollEvents::IN | PollEvents::RDNORM);
         Ok(moved)
     }
 
@@ -235,6 +257,7 @@ impl Pipe {
         if state.ring.length == 0 {
             return if state.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
         }
+        let before = state.ring.room();
         let mut done = 0;
         while sink.room() > 0 && state.ring.length > 0 {
             let piece = state.ring.front();
@@ -251,8 +274,9 @@ impl Pipe {
                 Err(_) => break,
             }
         }
+        let after = state.ring.room();
         drop(state);
-        self.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
+        self.made_room(before, after);
         Ok(done)
     }
 
@@ -288,7 +312,7 @@ impl Pipe {
             }
         }
         drop(state);
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.tell_readers(PollEvents::IN | PollEvents::RDNORM);
         Ok(done)
     }
 }
@@ -322,7 +346,8 @@ impl PipeEnd {
         }
         drop(state);
         if named {
-            pipe.notifier.notify(PollEvents::empty());
+            pipe.tell_readers(PollEvents::empty());
+            pipe.tell_writers(PollEvents::empty());
         }
         Arc::new(Self { pipe: Arc::clone(pipe), readable, writable, named, peer_opens })
     }
@@ -361,20 +386,16 @@ impl PipeEnd {
 
 impl Drop for PipeEnd {
     fn drop(&mut self) {
-        let mut events = PollEvents::empty();
+        let (mut last_reader, mut last_writer) = (false, false);
         {
             let mut state = self.pipe.state.lock();
             if self.readable {
                 state.readers -= 1;
-                if state.readers == 0 {
-                    events |= PollEvents::OUT | PollEvents::ERR;
-                }
+                last_reader = state.readers == 0;
             }
             if self.writable {
                 state.writers -= 1;
-                if state.writers == 0 {
-                    events |= PollEvents::IN | PollEvents::HUP;
-                }
+                last_writer = state.writers == 0;
             }
             if state.readers == 0 && state.writers == 0 {
                 // What nobody read is gone with the last end.
@@ -383,8 +404,11 @@ impl Drop for PipeEnd {
                 state.ring.bytes = Vec::new();
             }
         }
-        if !events.is_empty() {
-            self.pipe.notifier.notify(events);
+        if last_reader {
+            self.pipe.tell_writers(PollEvents::OUT | PollEvents::WRNORM | PollEvents::ERR);
+        }
+        if last_writer {
+            self.pipe.tell_readers(PollEvents::IN | PollEvents::RDNORM | PollEvents::HUP);
         }
     }
 }
@@ -431,7 +455,11 @@ impl File for PipeEnd {
     }
 
     fn notifier(&self) -> Option<&Notifier> {
-        Some(&self.pipe.notifier)
+        Some(match (self.readable, self.writable) {
+            (true, false) => &self.pipe.readers,
+            (false, true) => &self.pipe.writers,
+            _ => &self.pipe.both,
+        })
     }
 
     fn sync(&self) -> Result<(), Errno> {

@@ -39,6 +39,7 @@ pub enum ProcFile {
     Maps,
     OomScoreAdj,
     Smaps,
+    SmapsRollup,
     Stat,
     Statm,
     Status,

@@ -41,6 +41,7 @@ pub(super) const PROCESS: &[Row] = &[
     process("oom_score_adj", ProcFile::OomScoreAdj, 0o644),
     link("root", Link::Root),
     process("smaps", ProcFile::Smaps, 0o444),
+    process("smaps_rollup", ProcFile::SmapsRollup, 0o444),
     process("stat", ProcFile::Stat, 0o444),
     process("statm", ProcFile::Statm, 0o444),
     process("status", ProcFile::Status, 0o444),
