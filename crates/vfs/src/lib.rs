@@ -30,6 +30,7 @@ pub mod memory;
 pub mod metadata;
 mod names;
 pub mod open;
+mod opening;
 pub mod path;
 pub mod pipe;
 pub mod pseudo;

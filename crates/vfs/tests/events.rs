@@ -1,5 +1,6 @@
 //! epoll, pipes and eventfd: the same random operations on Linux and here must give the same
 //! results, events in the same order.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use base::io::{SliceSink, SliceSource};
 use base::{Errno, Fd};

@@ -4,6 +4,7 @@
 //! Paths use few names, so that they meet. Links and paths from descriptors never hold `..`, others
 //! no more than three, and both sides work several directories deep: nothing leaves the test's
 //! directory.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use base::Errno;
 use base::io::{SliceSink, SliceSource};

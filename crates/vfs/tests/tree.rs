@@ -1,4 +1,5 @@
 //! The tree as a program finds it: archive files in place, devices, /proc, descriptors, timers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use base::io::{SliceSink, SliceSource};
 use base::{Errno, Fd, Instant, Pid, Tid};
