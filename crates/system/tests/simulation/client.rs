@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 struct Exchange {
     socket: Arc<TcpSocket>,
+    connected: bool,
     request: Vec<u8>,
     sent: usize,
     answer: Vec<u8>,
@@ -43,7 +44,14 @@ impl Client {
                 let socket = TcpSocket::new(&stack, Family::V4);
                 let bytes = 1 + rng.next() % 20_000;
                 let request = (0..bytes).map(|_| rng.next() as u8).collect();
-                Exchange { socket, request, sent: 0, answer: Vec::new(), finished: false }
+                Exchange {
+                    socket,
+                    connected: false,
+                    request,
+                    sent: 0,
+                    answer: Vec::new(),
+                    finished: false,
+                }
             })
             .collect();
         Self { stack, exchanges, deadline: Some(Instant::ZERO) }
@@ -78,7 +86,8 @@ impl Exchange {
         if self.finished {
             return;
         }
-        if self.socket.peer_address().is_err() {
+        self.connected |= self.socket.peer_address().is_ok();
+        if !self.connected {
             // Not begun, under way, or refused because the server does not listen yet.
             let server = SocketAddr::new(IpAddr::V4(SERVER), PORT);
             match self.socket.connect(server) {

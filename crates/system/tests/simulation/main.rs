@@ -12,6 +12,7 @@ use base::Instant;
 use bundle::config::{self, Config};
 use bundle::{Archive, Metadata, Writer};
 use client::Client;
+use hal::irq::Irq;
 use hal::sim;
 use std::net::{IpAddr, Ipv4Addr};
 use syscalls::process::ExitStatus;
@@ -28,6 +29,8 @@ const FRAMES: u64 = 8192;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const PORT: u16 = 8080;
+/// What the machine's network device raises.
+const DEVICE: Irq = Irq(5);
 
 fn settings() -> Config {
     Config {
@@ -55,7 +58,7 @@ fn history(archive: Archive<'static>, seed: u64) {
     let system = System::new(Parts {
         archive,
         config: settings(),
-        links: vec![Link { device: Box::new(machine_end), irq: None }],
+        links: vec![Link { device: Box::new(machine_end), irq: Some(DEVICE) }],
         seed: [seed as u8; 32],
         cpus: 1,
         console_irq: None,
@@ -85,6 +88,9 @@ fn history(archive: Archive<'static>, seed: u64) {
         let next = next.into_iter().flatten().min().expect("something happens next");
         assert!(now.nanoseconds() < deadline, "hangs: {}", client.describe());
         sim::set_now(next.max(now + std::time::Duration::from_nanos(1)));
+        if wire.has_arrived(0) {
+            sim::raise(DEVICE);
+        }
     }
 }
 

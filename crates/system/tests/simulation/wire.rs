@@ -73,6 +73,13 @@ impl Wire {
         self.state().flying.keys().next().map(|key| Instant::from_nanoseconds(key.0))
     }
 
+    /// True when a frame waits at end `side`.
+    pub(crate) fn has_arrived(&self, side: usize) -> bool {
+        let now = hal::clock::now().nanoseconds();
+        let state = self.state();
+        state.flying.iter().take_while(|(key, _)| key.0 <= now).any(|(_, row)| row.0 == side)
+    }
+
     fn send(&self, to: usize, frame: &[u8]) {
         let mut state = self.state();
         let State { flying, sent, rng, faults } = &mut *state;
