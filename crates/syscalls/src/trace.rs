@@ -5,7 +5,6 @@ use crate::process::Process;
 use crate::table::Row;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use base::{Errno, UserAddr};
 use core::fmt::Write;
 
@@ -172,8 +171,7 @@ fn path(line: &mut String, process: &Process, at: UserAddr) -> core::fmt::Result
 
 fn bytes(line: &mut String, process: &Process, at: UserAddr, count: u64) -> core::fmt::Result {
     let shown = usize::try_from(count).unwrap_or(usize::MAX).min(SHOWN_BYTES);
-    let mut buffer = Vec::new();
-    buffer.resize(shown, 0);
+    let mut buffer = alloc::vec![0; shown];
     match process.memory.read_bytes(at, &mut buffer) {
         Ok(()) if count > shown as u64 => write!(line, "\"{}\"...", buffer.escape_ascii()),
         Ok(()) => write!(line, "\"{}\"", buffer.escape_ascii()),
