@@ -4,6 +4,8 @@
 //!
 //! `EGGOS_SEED=n` replays one seed; `EGGOS_SEEDS=n` runs that many.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends")]
+
 mod client;
 mod program;
 mod wire;
