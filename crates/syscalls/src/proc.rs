@@ -147,7 +147,7 @@ impl Process {
         let threads = self.threads.lock().len();
         let cpus = (1_u64 << self.machine.cpus.min(63)) - 1;
         let mut text = format!("Name:\t{}\nUmask:\t", self.name_of(tid));
-        let _ = write!(text, "{:04o}\n", self.umask.load(Ordering::Relaxed));
+        let _ = writeln!(text, "{:04o}", self.umask.load(Ordering::Relaxed));
         let _ = write!(
             text,
             "State:\tR (running)\nTgid:\t{PROCESS_ID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t1\n\
