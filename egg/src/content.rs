@@ -25,7 +25,7 @@ pub(crate) struct Content {
 
 /// What the kernel needs for itself beyond its image, and a small program for its stacks and heap:
 /// less than this cannot work.
-const OVERHEAD: u64 = 6 << 20;
+const OVERHEAD: u64 = 3 << 20;
 
 impl Content {
     /// Does what the plan says.

@@ -27,7 +27,8 @@ pub(crate) struct Report {
     pub(crate) stripped: bool,
     /// Bytes of memory that its segments cover.
     pub(crate) memory: u64,
-    /// Bytes of them that must be private: written ones and those without contents in the file.
+    /// Bytes of the file that the program may write, and then needs copies of. What has no content
+    /// in the file costs nothing before it is touched, and Go reserves far more than it touches.
     pub(crate) private_memory: u64,
     /// Present for programs made by Go.
     pub(crate) go: Option<BuildInfo>,
@@ -157,7 +158,8 @@ impl Report {
             let memory = segment.p_memsz(endian);
             self.memory = self.memory.saturating_add(memory);
             if segment.p_flags(endian).contains(elf::PF_W) {
-                self.private_memory = self.private_memory.saturating_add(memory);
+                let private = segment.p_filesz(endian).min(memory);
+                self.private_memory = self.private_memory.saturating_add(private);
             }
         }
     }
