@@ -30,13 +30,18 @@ const OVERHEAD: u64 = 3 << 20;
 impl Content {
     /// Does what the plan says.
     pub(crate) fn prepare(plan: &Plan) -> anyhow::Result<Self> {
+        let built = |package: &str, directory: &Path, shown: &str| {
+            let bytes = go::build(package, directory, &plan.go, shown)?;
+            Self::of_program(plan, shown, bytes, None)
+        };
+        let here = Path::new(".");
         let mut content = match &plan.target {
-            Target::Package(package) => {
-                let directory = tempfile::tempdir()?;
-                let program = directory.path().join("program");
-                go::build(package, &plan.go, &program)?;
-                let bytes = fs::read(&program)?;
-                Self::of_program(plan, package, bytes, None)?
+            Target::Package(package) => built(package, here, package)?,
+            Target::Folder(path) => built(".", path, &path.to_string_lossy())?,
+            Target::Source(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                built(&name, folder.unwrap_or(here), &path.to_string_lossy())?
             }
             Target::File(path) => Self::of_file(plan, path)?,
         };

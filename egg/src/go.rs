@@ -1,5 +1,6 @@
 //! Drives the Go toolchain: the user's own, as their PATH, GOTOOLCHAIN and GOFLAGS choose it.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
@@ -9,12 +10,21 @@ use crate::plan::GoFlags;
 
 const NO_GO: &str = "there is no `go` in PATH; install Go (https://go.dev/dl/ or `apt-get install golang-go`), or give egg a program that is already built";
 
-/// Builds `package` for eggos into `output`. Go's own messages go to standard error.
-pub(crate) fn build(package: &str, flags: &GoFlags, output: &Path) -> anyhow::Result<()> {
+/// Builds `package`, as seen from `directory`, for eggos, and gives the program. Go's own messages
+/// go to standard error.
+pub(crate) fn build(
+    package: &str,
+    directory: &Path,
+    flags: &GoFlags,
+    shown: &str,
+) -> anyhow::Result<Vec<u8>> {
+    let scratch = tempfile::tempdir()?;
+    let output = scratch.path().join("program");
     let status = Command::new("go")
+        .current_dir(directory)
         .arg("build")
         .arg("-o")
-        .arg(output)
+        .arg(&output)
         .args(&flags.0)
         .arg(package)
         .env("CGO_ENABLED", "0")
@@ -22,8 +32,8 @@ pub(crate) fn build(package: &str, flags: &GoFlags, output: &Path) -> anyhow::Re
         .env("GOARCH", "amd64")
         .status();
     match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Failure::err(Code::Usage, format!("go build {package} failed")),
+        Ok(status) if status.success() => Ok(fs::read(&output)?),
+        Ok(_) => Failure::err(Code::Usage, format!("go build {shown} failed")),
         Err(error) if error.kind() == ErrorKind::NotFound => Failure::err(Code::Usage, NO_GO),
         Err(error) => Failure::err(Code::Usage, format!("cannot start go: {error}")),
     }

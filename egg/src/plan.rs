@@ -29,8 +29,13 @@ pub(crate) enum PathKind {
 /// What is to become a machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
-    /// For `go build`: a package, or a file of Go source.
+    /// For `go build`: a package by its import path or a pattern.
     Package(String),
+    /// For `go build`: the package in a folder, which may be a module of its own, so Go is started
+    /// there.
+    Folder(PathBuf),
+    /// For `go build`: a file of Go source.
+    Source(PathBuf),
     /// An ELF file or an image.
     File(PathBuf),
 }
@@ -131,23 +136,23 @@ impl Plan {
 }
 
 fn target(target: Option<&Path>, host: &Host<'_>) -> anyhow::Result<Target> {
-    let Some(path) = target else { return Ok(Target::Package(".".to_owned())) };
-    let Some(text) = path.to_str() else { return Ok(Target::File(path.to_owned())) };
-    let local = text.starts_with(['/', '.']);
-    match (host.at)(path) {
-        _ if text.ends_with(".go") => Ok(Target::Package(text.to_owned())),
-        PathKind::File => Ok(Target::File(path.to_owned())),
-        PathKind::Directory if local => Ok(Target::Package(text.to_owned())),
-        // Without `./`, Go would look for a package of its standard library.
-        PathKind::Directory => Ok(Target::Package(format!("./{text}"))),
-        PathKind::Nothing if !local && text.contains(['/', '.']) => {
-            Ok(Target::Package(text.to_owned()))
-        }
-        PathKind::Nothing if local && text.ends_with("...") => Ok(Target::Package(text.to_owned())),
-        PathKind::Nothing => {
-            Failure::err(Code::NotFound, format!("there is no file or Go package `{text}`"))
-        }
+    let path = target.unwrap_or_else(|| Path::new("."));
+    let is_source = path.extension().is_some_and(|extension| extension == "go");
+    let kind = (host.at)(path);
+    if kind == PathKind::Directory {
+        return Ok(Target::Folder(path.to_owned()));
     }
+    if kind == PathKind::File {
+        let path = path.to_owned();
+        return Ok(if is_source { Target::Source(path) } else { Target::File(path) });
+    }
+    let text = path.to_string_lossy();
+    let local = text.starts_with(['/', '.']);
+    // Go's patterns, and import paths, which begin with a host name.
+    if text.ends_with("...") || (!local && !is_source && text.contains(['/', '.'])) {
+        return Ok(Target::Package(text.into_owned()));
+    }
+    Failure::err(Code::NotFound, format!("there is no file or Go package `{text}`"))
 }
 
 fn go_flags(args: &ContentArgs) -> GoFlags {
@@ -208,8 +213,8 @@ mod tests {
     const NOBODY: Host<'static> = Host {
         variable: &|name| (name == "LANG").then(|| "C".to_owned()),
         at: &|path| match path.to_str() {
-            Some("./cmd/shop" | "cmd/shop" | ".") => PathKind::Directory,
-            Some("shop") => PathKind::File,
+            Some("cmd/shop" | ".") => PathKind::Directory,
+            Some("shop" | "main.go") => PathKind::File,
             _ => PathKind::Nothing,
         },
         terminal: false,
@@ -221,13 +226,13 @@ mod tests {
 
     #[test]
     fn targets() {
-        assert_eq!(target(None, &NOBODY).unwrap(), Target::Package(".".into()));
+        assert_eq!(target(None, &NOBODY).unwrap(), Target::Folder(".".into()));
         assert_eq!(target_of("shop"), Target::File("shop".into()));
-        assert_eq!(target_of("cmd/shop"), Target::Package("./cmd/shop".into()));
-        assert_eq!(target_of("./cmd/shop"), Target::Package("./cmd/shop".into()));
+        assert_eq!(target_of("cmd/shop"), Target::Folder("cmd/shop".into()));
         assert_eq!(target_of("example.com/x"), Target::Package("example.com/x".into()));
-        assert_eq!(target_of("main.go"), Target::Package("main.go".into()));
-        for missing in ["./nothing", "/nothing", "nothing"] {
+        assert_eq!(target_of("./cmd/..."), Target::Package("./cmd/...".into()));
+        assert_eq!(target_of("main.go"), Target::Source("main.go".into()));
+        for missing in ["./nothing", "/nothing", "nothing", "nothing.go"] {
             let error = target(Some(Path::new(missing)), &NOBODY).unwrap_err();
             assert_eq!(error.downcast_ref::<Failure>().unwrap().code, Code::NotFound, "{missing}");
         }

@@ -126,6 +126,14 @@ fn a_package_is_built_and_its_go_is_known() {
     assert_eq!(stage.egg(&["run", "-tags=none", "-ldflags=-s -w", "cmd/other"]).code, Some(0));
     assert!(booted(&stage).contains(r#"program = "/bin/other""#));
 
+    stage.write("elsewhere/go.mod", "module example.com/third\n\ngo 1.16\n");
+    stage.write("elsewhere/main.go", "package main\n\nfunc main() {}\n");
+    let elsewhere = stage.path("elsewhere");
+    for target in ["elsewhere", "elsewhere/main.go", elsewhere.to_str().unwrap()] {
+        let ended = stage.egg(&["run", target]);
+        assert_eq!(ended.code, Some(0), "{target}: {ended:?}");
+    }
+
     assert_eq!(stage.egg(&["build", "-o", "shop.egg"]).code, Some(0));
     let ended = stage.egg(&["inspect", "--json", "shop.egg"]);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
