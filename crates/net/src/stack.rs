@@ -2,9 +2,11 @@
 
 use crate::control::{Control, InterfaceConfig};
 use crate::engine::{Core, Engine, Link, LinkCounters, Side};
+use crate::netlink::NetlinkPorts;
 use crate::route::{Assigned, LinkId, Route};
 use crate::tcp::{TcpCounters, TcpInfo};
 use crate::udp::UdpCounters;
+use crate::unix::UnixSpace;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -46,6 +48,21 @@ pub struct InterfaceInfo {
     pub counters: LinkCounters,
 }
 
+impl InterfaceInfo {
+    /// Linux's flags (`IFF_*`).
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        const UP: u32 = 0x1;
+        const BROADCAST: u32 = 0x2;
+        const LOOPBACK: u32 = 0x8;
+        const RUNNING: u32 = 0x40;
+        const MULTICAST: u32 = 0x1000;
+        const LOWER_UP: u32 = 0x1_0000;
+        let up = UP | RUNNING | LOWER_UP;
+        if self.link == LinkId::LOOPBACK { up | LOOPBACK } else { up | BROADCAST | MULTICAST }
+    }
+}
+
 /// What the whole stack counts.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counters {
@@ -65,6 +82,8 @@ pub struct Stack {
     configuration: Notifier,
     /// Changes with every change of addresses, routes or name servers.
     generation: AtomicU64,
+    unix: Arc<UnixSpace>,
+    pub(crate) netlink: NetlinkPorts,
 }
 
 impl Stack {
@@ -80,7 +99,15 @@ impl Stack {
             attention: Notifier::new(),
             configuration: Notifier::new(),
             generation: AtomicU64::new(0),
+            unix: Arc::default(),
+            netlink: NetlinkPorts::default(),
         })
+    }
+
+    /// The names of Unix sockets.
+    #[must_use]
+    pub fn unix(&self) -> &Arc<UnixSpace> {
+        &self.unix
     }
 
     /// The clock's time.

@@ -28,7 +28,8 @@ impl PathArgument {
         Self::of(call.process(), from, path)
     }
 
-    fn of(process: &Process, from: Fd, path: Vec<u8>) -> Result<Self, Errno> {
+    /// The path as a value; a relative one starts at the directory `from`.
+    pub(crate) fn of(process: &Process, from: Fd, path: Vec<u8>) -> Result<Self, Errno> {
         let (working, root) = {
             let directories = process.directories.lock();
             (directories.working.clone(), directories.root.clone())
@@ -86,13 +87,13 @@ pub(crate) fn itself(call: &Call<'_>, fd: Fd) -> Result<Found, Errno> {
     })
 }
 
-/// The inode of what was found.
+/// The place of what was found.
 ///
 /// # Errors
 /// `EINVAL`: it has none.
-pub(crate) fn inode_of(found: Found) -> Result<InodeRef, Errno> {
+pub(crate) fn place_of(found: Found) -> Result<vfs::Place, Errno> {
     match found {
-        Found::Place(place) => Ok(place.inode),
+        Found::Place(place) => Ok(place),
         Found::File(_) => Err(Errno::EINVAL),
     }
 }

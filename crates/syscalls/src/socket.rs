@@ -2,16 +2,21 @@
 
 use crate::call::{Call, Failure, Outcome, Restart};
 use crate::file_io::outcome;
-use crate::process::Process;
-use crate::socket_address::{Address, family};
+use crate::files::{PathArgument, masked};
+use crate::process::{PROCESS_ID, Process};
+use crate::socket_address::{Address, Destination, family};
 use crate::socket_file::{Kind, SocketFile};
 use crate::table::{Row, full, partial};
 use crate::trace::Argument::{self, Fd, Flags, Hex, Int, Name};
+use abi::file::AT_FDCWD;
 use abi::number as nr;
 use alloc::sync::Arc;
 use base::{Errno, UserAddr};
-use net::{Family, Shutdown, TcpSocket, UdpSocket};
-use vfs::{FileRef, OpenFile, OpenFlags};
+use net::{
+    Family, NetlinkSocket, Shutdown, TcpSocket, UdpSocket, UnixKind, UnixName, UnixSocket,
+    UnixTarget,
+};
+use vfs::{FileRef, FileType, OpenFile, OpenFlags};
 
 const DOMAINS: &[(u64, &str)] =
     &[(1, "AF_UNIX"), (2, "AF_INET"), (10, "AF_INET6"), (16, "AF_NETLINK"), (17, "AF_PACKET")];
@@ -24,7 +29,8 @@ pub const ROWS: &[Row] = &[
         nr::SOCKET,
         "socket",
         &[Name(DOMAINS), Hex, Int],
-        "TCP and UDP over IPv4 and IPv6; MPTCP is EPROTONOSUPPORT",
+        "TCP and UDP over IPv4 and IPv6, Unix sockets, netlink for routing; MPTCP and raw sockets are \
+         EPROTONOSUPPORT",
         |call| socket(call).into(),
     ),
     full(nr::BIND, "bind", &[Fd, Hex, Int], |call| bind(call).into()),
@@ -36,6 +42,9 @@ pub const ROWS: &[Row] = &[
     full(nr::CONNECT, "connect", &[Fd, Hex, Int], |call| outcome(call, connect)),
     full(nr::GETSOCKNAME, "getsockname", &[Fd, Hex, Hex], |call| getsockname(call).into()),
     full(nr::GETPEERNAME, "getpeername", &[Fd, Hex, Hex], |call| getpeername(call).into()),
+    full(nr::SOCKETPAIR, "socketpair", &[Name(DOMAINS), Hex, Int, Hex], |call| {
+        socketpair(call).into()
+    }),
     full(nr::SHUTDOWN, "shutdown", &[Fd, Name(SHUT)], |call| shutdown(call).into()),
 ];
 
@@ -55,6 +64,8 @@ pub(crate) mod protocol {
     pub(crate) const ANY: i32 = 0;
     pub(crate) const TCP: i32 = 6;
     pub(crate) const UDP: i32 = 17;
+    /// Of netlink.
+    pub(crate) const ROUTE: i32 = 0;
 }
 
 /// Gives a new socket a descriptor. `flags`: `SOCK_CLOEXEC` and `SOCK_NONBLOCK`, which are the
@@ -82,6 +93,15 @@ fn make(call: &Call<'_>, domain: u32, kind: u32, number: i32) -> Result<Kind, Er
     match domain {
         family::INET => inet(call, Family::V4, kind, number),
         family::INET6 => inet(call, Family::V6, kind, number),
+        family::UNIX => unix(call, kind, number),
+        family::NETLINK => match (kind, number) {
+            (kind::RAW | kind::DATAGRAM, protocol::ROUTE) => {
+                let stack = call.process().machine.network();
+                Ok(Kind::Netlink(NetlinkSocket::new(stack, PROCESS_ID.0)))
+            }
+            (kind::RAW | kind::DATAGRAM, _) => Err(Errno::EPROTONOSUPPORT),
+            _ => Err(Errno::ESOCKTNOSUPPORT),
+        },
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -101,6 +121,76 @@ fn inet(call: &Call<'_>, family: Family, kind: u32, number: i32) -> Result<Kind,
     }
 }
 
+fn unix_kind(kind: u32, number: i32) -> Result<UnixKind, Errno> {
+    // PF_UNIX is a protocol of its own.
+    if !matches!(number, 0 | 1) {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    match kind {
+        kind::STREAM => Ok(UnixKind::Stream),
+        // Linux takes raw for datagrams here.
+        kind::DATAGRAM | kind::RAW => Ok(UnixKind::Datagram),
+        kind::SEQPACKET => Ok(UnixKind::Packets),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
+fn unix(call: &Call<'_>, kind: u32, number: i32) -> Result<Kind, Errno> {
+    let space = call.process().machine.network().unix();
+    Ok(Kind::Unix(UnixSocket::new(space, unix_kind(kind, number)?)))
+}
+
+fn socketpair(call: &Call<'_>) -> Result<usize, Errno> {
+    let (domain, type_and_flags, number) = (call.unsigned(0), call.unsigned(1), call.int(2));
+    let flags = type_and_flags & !kind::MASK;
+    if flags & !(kind::CLOEXEC | kind::NONBLOCK) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match u16::try_from(domain) {
+        Ok(family::UNIX) => {}
+        Ok(family::INET | family::INET6 | family::NETLINK) => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(Errno::EAFNOSUPPORT),
+    }
+    let stack = call.process().machine.network();
+    let kind = unix_kind(type_and_flags & kind::MASK, number)?;
+    let (one, other) = UnixSocket::pair(stack.unix(), kind);
+    let process = call.process();
+    let close = |fd: usize| {
+        let _ = process.files.close(base::Fd(i32::try_from(fd).unwrap_or(-1)));
+    };
+    let one = install(process, SocketFile::new(stack, Kind::Unix(one)), flags)?;
+    let both = install(process, SocketFile::new(stack, Kind::Unix(other)), flags);
+    let other = both.inspect_err(|_| close(one))?;
+    let written = call.memory().write(call.address(3), &[one as i32, other as i32]);
+    written.inspect_err(|_| {
+        close(one);
+        close(other);
+    })?;
+    Ok(0)
+}
+
+/// Gives a Unix socket its name; a path becomes a file.
+fn bind_unix(call: &Call<'_>, unix: &Arc<UnixSocket>, name: UnixName) -> Result<(), Errno> {
+    const PERMISSIONS: u32 = 0o777;
+    match name {
+        UnixName::Unnamed => unix.bind_abstract(None),
+        UnixName::Abstract(name) => unix.bind_abstract(Some(name)),
+        UnixName::Path(path) => {
+            if unix.is_bound() {
+                return Err(Errno::EINVAL);
+            }
+            let process = call.process();
+            let at = PathArgument::of(process, base::Fd(AT_FDCWD), path.to_vec())?;
+            let permissions = masked(call, PERMISSIONS);
+            let vfs = &process.vfs;
+            let made = vfs.mknod(at.at(), &at.path, FileType::Socket, permissions, 0);
+            made.map_err(|errno| if errno == Errno::EEXIST { Errno::EADDRINUSE } else { errno })?;
+            let id = vfs.resolve(at.at(), &at.path, false)?.inode.id();
+            unix.bind_inode(id.device, id.number, path)
+        }
+    }
+}
+
 fn bind(call: &Call<'_>) -> Result<usize, Errno> {
     let open = call.open_file(0)?;
     let socket = SocketFile::of(&open)?;
@@ -108,6 +198,9 @@ fn bind(call: &Call<'_>) -> Result<usize, Errno> {
     match (&socket.kind, address) {
         (Kind::Tcp(tcp), Address::Inet(address)) => tcp.bind(address)?,
         (Kind::Udp(udp), Address::Inet(address)) => udp.bind(address)?,
+        (Kind::Unix(unix), Address::Unix(name)) => bind_unix(call, unix, name)?,
+        (Kind::Netlink(netlink), Address::Netlink(port, groups)) => netlink.bind(port, groups)?,
+        (Kind::Unix(_) | Kind::Netlink(_), _) => return Err(Errno::EINVAL),
         _ => return Err(Errno::EAFNOSUPPORT),
     }
     Ok(0)
@@ -117,7 +210,8 @@ fn listen(call: &Call<'_>) -> Result<usize, Errno> {
     let open = call.open_file(0)?;
     match &SocketFile::of(&open)?.kind {
         Kind::Tcp(tcp) => tcp.listen(call.int(1)).map(|()| 0),
-        Kind::Udp(_) => Err(Errno::EOPNOTSUPP),
+        Kind::Unix(unix) => unix.listen(call.int(1)).map(|()| 0),
+        Kind::Udp(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
     }
 }
 
@@ -128,7 +222,11 @@ fn accepted(listener: &SocketFile) -> Result<Arc<SocketFile>, Errno> {
             let connection = tcp.accept()?;
             Ok(SocketFile::new(&listener.stack, Kind::Tcp(connection)))
         }
-        Kind::Udp(_) => Err(Errno::EOPNOTSUPP),
+        Kind::Unix(unix) => {
+            let connection = unix.accept()?;
+            Ok(SocketFile::new(&listener.stack, Kind::Unix(connection)))
+        }
+        Kind::Udp(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
     }
 }
 
@@ -183,6 +281,15 @@ fn connect(call: &Call<'_>) -> Result<Outcome, Errno> {
         (Kind::Tcp(tcp), Address::Unspecified) => tcp.disconnect(),
         (Kind::Udp(udp), Address::Inet(address)) => udp.connect(Some(address)),
         (Kind::Udp(udp), Address::Unspecified) => udp.connect(None),
+        (Kind::Unix(unix), Address::Unspecified) => unix.connect(None),
+        (Kind::Unix(unix), address @ Address::Unix(_)) => {
+            let Destination::Unix(target) = Destination::of(call.process(), address)? else {
+                return Err(Errno::EINVAL);
+            };
+            return Ok(connect_unix(call, &open, unix, target));
+        }
+        (Kind::Netlink(_), Address::Netlink(..)) => Ok(()),
+        (Kind::Unix(_), _) => return Err(Errno::EINVAL),
         _ => return Err(Errno::EAFNOSUPPORT),
     };
     let waits = matches!(begun, Err(Errno::EINPROGRESS | Errno::EALREADY));
@@ -196,7 +303,7 @@ fn connect(call: &Call<'_>) -> Result<Outcome, Errno> {
         let waited = thread
             .retry(notifier, deadline, Restart::Automatic, || match &SocketFile::of(&open)?.kind {
                 Kind::Tcp(tcp) => tcp.finish_connect(),
-                Kind::Udp(_) => Ok(()),
+                _ => Ok(()),
             })
             .await;
         match waited {
@@ -206,6 +313,30 @@ fn connect(call: &Call<'_>) -> Result<Outcome, Errno> {
             Err(failure) => Err(failure),
         }
     }))
+}
+
+/// Connects; a blocking socket waits for room in the listener's queue.
+fn connect_unix(
+    call: &Call<'_>,
+    open: &Arc<OpenFile>,
+    unix: &Arc<UnixSocket>,
+    target: UnixTarget,
+) -> Outcome {
+    let first = unix.connect(Some(&target));
+    let listener = unix.listener_of(&target);
+    let (Err(Errno::EAGAIN), false, Some(listener)) = (first, open.is_nonblocking(), listener)
+    else {
+        return first.map(|()| 0).into();
+    };
+    let (thread, open, unix) = (Arc::clone(call.thread), Arc::clone(open), Arc::clone(unix));
+    Outcome::wait(async move {
+        let deadline = crate::files::deadline_of(&open, true);
+        thread
+            .retry(listener.notifier(), deadline, Restart::Automatic, || {
+                unix.connect(Some(&target)).map(|()| 0)
+            })
+            .await
+    })
 }
 
 fn getsockname(call: &Call<'_>) -> Result<usize, Errno> {

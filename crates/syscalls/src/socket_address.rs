@@ -1,10 +1,14 @@
 //! Socket addresses as structures of the program's memory.
 
+use crate::files::PathArgument;
+use crate::process::Process;
+use abi::file::AT_FDCWD;
 use alloc::vec::Vec;
-use base::{Errno, UserAddr};
+use base::{Errno, Fd, UserAddr};
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use mm::Mm;
-use net::UnixName;
+use net::{UnixName, UnixTarget};
+use vfs::FileType;
 
 /// Address families.
 pub(crate) mod family {
@@ -161,6 +165,41 @@ impl Address {
         let bytes = self.bytes();
         memory.write_bytes(at, bytes.get(..room.min(bytes.len())).unwrap_or_default())?;
         Ok(bytes.len() as u32)
+    }
+}
+
+/// Where a message goes: an address, looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Destination {
+    Inet(SocketAddr),
+    Unix(UnixTarget),
+    Netlink,
+    Unspecified,
+}
+
+impl Destination {
+    /// Looks an address up: the path of a Unix socket becomes its inode.
+    ///
+    /// # Errors
+    /// As path look-up. `ECONNREFUSED`: the path is no socket. `EINVAL`: a Unix address without a
+    /// name.
+    pub(crate) fn of(process: &Process, address: Address) -> Result<Self, Errno> {
+        Ok(match address {
+            Address::Unspecified => Self::Unspecified,
+            Address::Inet(address) => Self::Inet(address),
+            Address::Netlink(..) => Self::Netlink,
+            Address::Unix(UnixName::Unnamed) => return Err(Errno::EINVAL),
+            Address::Unix(UnixName::Abstract(name)) => Self::Unix(UnixTarget::Abstract(name)),
+            Address::Unix(UnixName::Path(path)) => {
+                let argument = PathArgument::of(process, Fd(AT_FDCWD), path.into_vec())?;
+                let place = process.vfs.resolve(argument.at(), &argument.path, true)?;
+                if place.inode.kind() != FileType::Socket {
+                    return Err(Errno::ECONNREFUSED);
+                }
+                let id = place.inode.id();
+                Self::Unix(UnixTarget::Inode(id.device, id.number))
+            }
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::process::Process;
 use crate::socket_address::family;
 use crate::socket_file::{Extra, Incoming, SocketFile};
+use crate::socket_option::{credentials, passes_credentials};
 use alloc::vec;
 use alloc::vec::Vec;
 use base::{Errno, UserAddr};
@@ -139,6 +140,9 @@ pub(crate) fn write_control(
     let mut writer = Writer { bytes: Vec::new(), room: room.1 as usize, truncated: false };
     if let Some(details) = &incoming.details {
         write_details(&mut writer, socket, details);
+    }
+    if socket.domain() == family::UNIX && passes_credentials(socket) && incoming.length > 0 {
+        writer.put(message::SOCKET, message::CREDENTIALS, &credentials());
     }
     if !incoming.rights.is_empty() {
         write_rights(&mut writer, process, incoming, close_on_exec);

@@ -1,7 +1,7 @@
 //! A socket as an open file: what read, write, epoll, ioctl and fstat see.
 
 use crate::socket::{kind, protocol};
-use crate::socket_address::{Address, family};
+use crate::socket_address::{Address, Destination, family};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -12,7 +12,10 @@ use base::sync::SpinLock;
 use core::any::Any;
 use core::net::SocketAddr;
 use core::time::Duration;
-use net::{Family, Received, SendOptions, Shutdown, Stack, TcpSocket, TcpState, UdpSocket};
+use net::{
+    Family, NetlinkSocket, Received, Right, SendOptions, Shutdown, Stack, TcpSocket, TcpState,
+    UdpSocket, UnixKind, UnixSocket,
+};
 use sched::{Notifier, PollEvents};
 use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
 
@@ -20,6 +23,8 @@ use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
 pub(crate) enum Kind {
     Tcp(Arc<TcpSocket>),
     Udp(Arc<UdpSocket>),
+    Unix(Arc<UnixSocket>),
+    Netlink(Arc<NetlinkSocket>),
 }
 
 /// What the socket layer itself keeps of options.
@@ -93,12 +98,18 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => inet(tcp.family()),
             Kind::Udp(udp) => inet(udp.family()),
+            Kind::Unix(_) => family::UNIX,
+            Kind::Netlink(_) => family::NETLINK,
         }
     }
 
     /// True for `SOCK_STREAM`: no borders between messages.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.kind, Kind::Tcp(_))
+        match &self.kind {
+            Kind::Tcp(_) => true,
+            Kind::Unix(unix) => unix.kind() == UnixKind::Stream,
+            Kind::Udp(_) | Kind::Netlink(_) => false,
+        }
     }
 
     /// `SO_TYPE`.
@@ -106,6 +117,12 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(_) => kind::STREAM.cast_signed(),
             Kind::Udp(_) => kind::DATAGRAM.cast_signed(),
+            Kind::Unix(unix) => match unix.kind() {
+                UnixKind::Stream => kind::STREAM.cast_signed(),
+                UnixKind::Packets => kind::SEQPACKET.cast_signed(),
+                UnixKind::Datagram => kind::DATAGRAM.cast_signed(),
+            },
+            Kind::Netlink(_) => kind::RAW.cast_signed(),
         }
     }
 
@@ -114,6 +131,7 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(_) => protocol::TCP,
             Kind::Udp(_) => protocol::UDP,
+            Kind::Unix(_) | Kind::Netlink(_) => protocol::ANY,
         }
     }
 
@@ -121,7 +139,8 @@ impl SocketFile {
     pub(crate) fn is_listening(&self) -> bool {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.info().is_some_and(|info| info.state == TcpState::Listen),
-            Kind::Udp(_) => false,
+            Kind::Unix(unix) => unix.is_listening(),
+            Kind::Udp(_) | Kind::Netlink(_) => false,
         }
     }
 
@@ -130,6 +149,8 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.take_error(),
             Kind::Udp(udp) => udp.take_error(),
+            Kind::Unix(unix) => unix.take_error(),
+            Kind::Netlink(_) => None,
         }
     }
 
@@ -137,6 +158,11 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => Address::Inet(tcp.local_address()),
             Kind::Udp(udp) => Address::Inet(udp.local_address()),
+            Kind::Unix(unix) => Address::Unix(unix.local_name()),
+            Kind::Netlink(netlink) => {
+                let (port, groups) = netlink.local();
+                Address::Netlink(port, groups)
+            }
         }
     }
 
@@ -144,6 +170,9 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.peer_address().map(Address::Inet),
             Kind::Udp(udp) => udp.peer_address().map(Address::Inet),
+            Kind::Unix(unix) => unix.peer_name().map(Address::Unix),
+            // The kernel.
+            Kind::Netlink(_) => Ok(Address::Netlink(0, 0)),
         }
     }
 
@@ -151,6 +180,8 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.shutdown(how),
             Kind::Udp(udp) => udp.shutdown(how),
+            Kind::Unix(unix) => unix.shutdown(how),
+            Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -158,13 +189,23 @@ impl SocketFile {
     pub(crate) fn send(
         &self,
         source: &mut dyn Source,
-        to: Option<&Address>,
+        to: Option<&Destination>,
         extra: &Extra,
     ) -> Result<usize, Errno> {
         match &self.kind {
             // A stream has its peer: an address is ignored.
             Kind::Tcp(tcp) => tcp.send(source),
             Kind::Udp(udp) => udp.send(source, inet(to)?, &extra.options),
+            Kind::Unix(unix) => {
+                let to = match to {
+                    None => None,
+                    Some(Destination::Unix(to)) => Some(to),
+                    Some(_) => return Err(Errno::EINVAL),
+                };
+                let rights = extra.rights.iter().map(|file| Arc::clone(file) as Right);
+                unix.send(source, to, rights.collect())
+            }
+            Kind::Netlink(netlink) => netlink.send(source),
         }
     }
 
@@ -185,15 +226,31 @@ impl SocketFile {
                     rights: Vec::new(),
                 },
             }),
+            Kind::Unix(unix) => {
+                let received = unix.receive(sink, peek)?;
+                let files = received.rights.into_iter();
+                Ok(Incoming {
+                    stored: received.stored,
+                    length: received.length,
+                    from: (!self.is_stream()).then_some(Address::Unix(received.from)),
+                    details: None,
+                    rights: files.filter_map(|right| right.downcast().ok()).collect(),
+                })
+            }
+            Kind::Netlink(netlink) => {
+                let (stored, length) = netlink.receive(sink, peek)?;
+                let from = Some(Address::Netlink(0, 0));
+                Ok(Incoming { stored, length, from, ..Incoming::default() })
+            }
         }
     }
 }
 
 /// The destination of a datagram.
-fn inet(to: Option<&Address>) -> Result<Option<SocketAddr>, Errno> {
+fn inet(to: Option<&Destination>) -> Result<Option<SocketAddr>, Errno> {
     match to {
         None => Ok(None),
-        Some(Address::Inet(to)) => Ok(Some(*to)),
+        Some(Destination::Inet(to)) => Ok(Some(*to)),
         Some(_) => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -225,6 +282,8 @@ impl File for SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.poll(),
             Kind::Udp(udp) => udp.poll(),
+            Kind::Unix(unix) => unix.poll(),
+            Kind::Netlink(netlink) => netlink.poll(),
         }
     }
 
@@ -232,6 +291,8 @@ impl File for SocketFile {
         Some(match &self.kind {
             Kind::Tcp(tcp) => tcp.notifier(),
             Kind::Udp(udp) => udp.notifier(),
+            Kind::Unix(unix) => unix.notifier(),
+            Kind::Netlink(netlink) => netlink.notifier(),
         })
     }
 
@@ -244,6 +305,8 @@ impl File for SocketFile {
         let (readable, unsent) = match &self.kind {
             Kind::Tcp(tcp) => (tcp.readable_bytes(), tcp.unsent_bytes()),
             Kind::Udp(udp) => (udp.readable_bytes(), 0),
+            Kind::Unix(unix) => (unix.readable_bytes(), 0),
+            Kind::Netlink(_) => (0, 0),
         };
         let value = match number {
             command::FIONREAD => readable,
@@ -257,6 +320,8 @@ impl File for SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.close(),
             Kind::Udp(udp) => udp.close(),
+            Kind::Unix(unix) => unix.close(),
+            Kind::Netlink(netlink) => netlink.close(),
         }
     }
 

@@ -21,20 +21,6 @@ mod command {
 const REQUEST_BYTES: usize = 40;
 const NAME_BYTES: usize = 16;
 
-/// `IFF_UP`, `IFF_RUNNING` and what else an interface is.
-pub(crate) fn flags(interface: &InterfaceInfo) -> u32 {
-    const UP: u32 = 0x1;
-    const BROADCAST: u32 = 0x2;
-    const LOOPBACK: u32 = 0x8;
-    const RUNNING: u32 = 0x40;
-    const MULTICAST: u32 = 0x1000;
-    if interface.link == LinkId::LOOPBACK {
-        UP | LOOPBACK | RUNNING
-    } else {
-        UP | BROADCAST | RUNNING | MULTICAST
-    }
-}
-
 /// Answers about an interface by its name (or, for `SIOCGIFNAME`, its index).
 ///
 /// # Errors
@@ -104,7 +90,7 @@ fn fill(number: u32, interface: &InterfaceInfo, value: &mut [u8]) -> Result<(), 
     match number {
         command::SIOCGIFINDEX => put(0, &interface.link.index().to_ne_bytes()),
         command::SIOCGIFMTU => put(0, &(interface.mtu as u32).to_ne_bytes()),
-        command::SIOCGIFFLAGS => put(0, &(flags(interface) as u16).to_ne_bytes()),
+        command::SIOCGIFFLAGS => put(0, &(interface.flags() as u16).to_ne_bytes()),
         command::SIOCGIFHWADDR => {
             let is_loopback = interface.link == LinkId::LOOPBACK;
             let kind = if is_loopback { ARPHRD_LOOPBACK } else { ARPHRD_ETHER };

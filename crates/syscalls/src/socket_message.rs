@@ -4,7 +4,7 @@ use crate::call::{Call, Failure, Outcome, Restart};
 use crate::file_io::outcome;
 use crate::files::{deadline_of, raise_pipe};
 use crate::process::Process;
-use crate::socket_address::Address;
+use crate::socket_address::{Address, Destination};
 use crate::socket_control::{read_control, write_control};
 use crate::socket_file::{Extra, Incoming, SocketFile};
 use crate::table::{Row, partial};
@@ -95,7 +95,7 @@ fn is_nonblocking(open: &OpenFile, flags: u32) -> bool {
 /// A message on its way out.
 struct Outgoing {
     pieces: Vec<Piece>,
-    to: Option<Address>,
+    to: Option<Destination>,
     extra: Extra,
 }
 
@@ -173,7 +173,8 @@ fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
     let to = if call.address(4).is_null() {
         None
     } else {
-        Some(Address::read(call.memory(), call.address(4), call.unsigned(5))?)
+        let address = Address::read(call.memory(), call.address(4), call.unsigned(5))?;
+        Some(Destination::of(call.process(), address)?)
     };
     let bytes = call.size(2).min(MAXIMUM_TRANSFER);
     let pieces = alloc::vec![Piece { address: call.address(1), bytes }];
@@ -190,7 +191,8 @@ fn read_outgoing(process: &Process, socket: &SocketFile, at: UserAddr) -> Result
     let to = if header.name == 0 || header.name_length == 0 {
         None
     } else {
-        Some(Address::read(memory, UserAddr(header.name), header.name_length)?)
+        let address = Address::read(memory, UserAddr(header.name), header.name_length)?;
+        Some(Destination::of(process, address)?)
     };
     let count = usize::try_from(header.piece_count).map_err(|_| Errno::EMSGSIZE)?;
     let pieces = memory.read_pieces(UserAddr(header.pieces), count)?;

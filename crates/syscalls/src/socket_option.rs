@@ -1,6 +1,7 @@
 //! setsockopt and getsockopt: decoding, and the options of the socket level.
 
 use crate::call::Call;
+use crate::process::PROCESS_ID;
 use crate::socket_address::family;
 use crate::socket_file::{Kind, SocketFile};
 use crate::socket_option_inet as inet;
@@ -39,6 +40,7 @@ mod level {
     pub(super) const SOCKET: i32 = 1;
     pub(super) const TCP: i32 = 6;
     pub(super) const IPV6: i32 = 41;
+    pub(super) const NETLINK: i32 = 270;
 }
 
 /// Options of the socket level (`SO_*`).
@@ -129,6 +131,8 @@ fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
         (level::IP, family::INET | family::INET6) => inet::set_ip(socket, name, &value)?,
         (level::IPV6, family::INET6) => inet::set_ipv6(socket, name, &value)?,
         (_, family::UNIX) => return Err(Errno::EOPNOTSUPP),
+        // SOL_NETLINK: announcements, strict checking, long errors; nothing depends on them.
+        (level::NETLINK, family::NETLINK) => keep(socket, level::NETLINK, name, value.int()?)?,
         _ => return Err(Errno::ENOPROTOOPT),
     }
     Ok(0)
@@ -180,6 +184,20 @@ pub(crate) fn kept(socket: &SocketFile, level: i32, name: i32) -> i32 {
     let settings = socket.settings.lock();
     let mut slots = settings.inert.iter().flatten();
     slots.find(|slot| (slot.0, slot.1) == (level, name)).map_or(0, |slot| slot.2)
+}
+
+/// `struct ucred` of the one process: its id, user 0, group 0.
+pub(crate) fn credentials() -> [u8; 12] {
+    let mut bytes = [0; 12];
+    for (slot, byte) in bytes.iter_mut().zip(PROCESS_ID.0.to_ne_bytes()) {
+        *slot = byte;
+    }
+    bytes
+}
+
+/// `SO_PASSCRED` is on.
+pub(crate) fn passes_credentials(socket: &SocketFile) -> bool {
+    kept(socket, level::SOCKET, so::PASSCRED) != 0
 }
 
 /// `struct timeval` as a time limit; zero is none.
@@ -249,6 +267,7 @@ fn set_flag(socket: &SocketFile, name: i32, on: bool) -> Result<(), Errno> {
             so::BROADCAST => options.broadcast = on,
             _ => {}
         }),
+        Kind::Unix(_) | Kind::Netlink(_) => {}
     }
     keep(socket, level::SOCKET, name, i32::from(on))
 }
@@ -272,6 +291,7 @@ fn set_buffer(socket: &SocketFile, send: bool, asked: usize) {
                 options.receive_buffer = granted;
             }
         }),
+        Kind::Unix(_) | Kind::Netlink(_) => {}
     }
 }
 
@@ -285,6 +305,7 @@ fn buffer(socket: &SocketFile, send: bool) -> Vec<u8> {
         Kind::Tcp(tcp) => tcp.options().receive_buffer.unwrap_or(TCP_RECEIVE_BUFFER),
         Kind::Udp(udp) if send => udp.options().send_buffer,
         Kind::Udp(udp) => udp.options().receive_buffer,
+        Kind::Unix(_) | Kind::Netlink(_) => BUFFER_MAX,
     };
     int(i32::try_from(bytes).unwrap_or(i32::MAX))
 }
@@ -295,6 +316,8 @@ fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
         so::DOMAIN => int(i32::from(socket.domain())),
         so::PROTOCOL => int(socket.protocol_number()),
         so::ERROR => int(socket.take_error().map_or(0, |errno| i32::from(errno.number()))),
+        // There is one process, and root runs it.
+        so::PEERCRED if socket.domain() == family::UNIX => credentials().to_vec(),
         so::ACCEPTCONN => truth(socket.is_listening()),
         so::SNDBUF => buffer(socket, true),
         so::RCVBUF => buffer(socket, false),
@@ -304,7 +327,7 @@ fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
         so::LINGER => {
             let linger = match &socket.kind {
                 Kind::Tcp(tcp) => tcp.options().linger,
-                Kind::Udp(_) => None,
+                _ => None,
             };
             let seconds = linger.map_or(0, |linger| linger.as_secs() as i32);
             [truth(linger.is_some()), int(seconds)].concat()

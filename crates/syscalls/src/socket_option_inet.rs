@@ -275,13 +275,14 @@ fn hop_limit(socket: &SocketFile) -> i32 {
     i32::from(match &socket.kind {
         Kind::Udp(udp) => udp.options().hop_limit,
         Kind::Tcp(tcp) => tcp.options().hop_limit,
+        Kind::Unix(_) | Kind::Netlink(_) => 0,
     })
 }
 
 fn udp_options(socket: &SocketFile) -> UdpOptions {
     match &socket.kind {
         Kind::Udp(udp) => udp.options(),
-        Kind::Tcp(_) => UdpOptions::default(),
+        _ => UdpOptions::default(),
     }
 }
 
@@ -351,6 +352,7 @@ pub(crate) fn get_ipv6(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno>
         ipv6::V6ONLY => truth(match &socket.kind {
             Kind::Tcp(tcp) => tcp.options().v6_only,
             Kind::Udp(udp) => udp.options().v6_only,
+            Kind::Unix(_) | Kind::Netlink(_) => false,
         }),
         ipv6::UNICAST_HOPS => int(hop_limit(socket)),
         ipv6::MULTICAST_HOPS => int(i32::from(udp_options(socket).multicast_hop_limit)),

@@ -1,0 +1,172 @@
+//! Unix and netlink sockets.
+
+mod common;
+
+use base::Errno;
+use base::io::{SliceSink, SliceSource};
+use net::{NetlinkSocket, Right, Shutdown, UnixKind, UnixName, UnixSocket, UnixSpace, UnixTarget};
+use sched::PollEvents;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+fn send(socket: &Arc<UnixSocket>, bytes: &[u8]) -> Result<usize, Errno> {
+    socket.send(&mut SliceSource::new(bytes), None, Vec::new())
+}
+
+fn receive(socket: &UnixSocket, most: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; most];
+    let received = socket.receive(&mut SliceSink::new(&mut bytes), false)?;
+    bytes.truncate(received.stored);
+    Ok(bytes)
+}
+
+fn named(name: &[u8]) -> UnixTarget {
+    UnixTarget::Abstract(name.into())
+}
+
+#[test]
+fn a_stream_carries_bytes_until_its_end() {
+    let space = Arc::new(UnixSpace::default());
+    let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
+    assert_eq!(receive(&one, 10), Err(Errno::EAGAIN));
+    send(&one, b"hello ").unwrap();
+    send(&one, b"world").unwrap();
+    assert_eq!(other.readable_bytes(), 11);
+    assert_eq!(receive(&other, 8).unwrap(), b"hello wo");
+    assert_eq!(receive(&other, 8).unwrap(), b"rld");
+    one.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(receive(&other, 8).unwrap(), b"");
+    assert_eq!(send(&one, b"x"), Err(Errno::EPIPE));
+    send(&other, b"back").unwrap();
+    drop(other);
+    assert_eq!(receive(&one, 8).unwrap(), b"back");
+    assert_eq!(receive(&one, 8).unwrap(), b"");
+    assert!(one.poll().contains(PollEvents::HUP));
+}
+
+#[test]
+fn a_full_stream_says_so_and_goes_on() {
+    let space = Arc::new(UnixSpace::default());
+    let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
+    let chunk = vec![7; 50_000];
+    let mut sent = 0;
+    while let Ok(count) = send(&one, &chunk) {
+        sent += count;
+    }
+    assert!(!one.poll().contains(PollEvents::OUT));
+    let mut got = 0;
+    while let Ok(bytes) = receive(&other, 60_000) {
+        got += bytes.len();
+    }
+    assert_eq!(got, sent);
+    assert!(one.poll().contains(PollEvents::OUT));
+}
+
+#[test]
+fn closing_with_unread_data_resets() {
+    let space = Arc::new(UnixSpace::default());
+    let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
+    send(&one, b"never read").unwrap();
+    drop(other);
+    assert_eq!(receive(&one, 1), Err(Errno::ECONNRESET));
+    assert_eq!(receive(&one, 1), Ok(Vec::new()));
+}
+
+#[test]
+fn listeners_accept_and_names_are_free_again() {
+    let space = Arc::new(UnixSpace::default());
+    let listener = UnixSocket::new(&space, UnixKind::Stream);
+    assert_eq!(listener.listen(1), Err(Errno::EINVAL));
+    listener.bind_abstract(Some(b"name".as_slice().into())).unwrap();
+    let second = UnixSocket::new(&space, UnixKind::Stream);
+    assert_eq!(second.bind_abstract(Some(b"name".as_slice().into())), Err(Errno::EADDRINUSE));
+    let client = UnixSocket::new(&space, UnixKind::Stream);
+    assert_eq!(client.connect(Some(&named(b"name"))), Err(Errno::ECONNREFUSED));
+    listener.listen(0).unwrap();
+    assert_eq!(listener.accept().err(), Some(Errno::EAGAIN));
+    client.connect(Some(&named(b"name"))).unwrap();
+    assert_eq!(client.connect(Some(&named(b"name"))), Err(Errno::EISCONN));
+    assert_eq!(second.connect(Some(&named(b"name"))), Err(Errno::EAGAIN));
+    assert!(listener.poll().contains(PollEvents::IN));
+    let server = listener.accept().unwrap();
+    send(&client, b"hi").unwrap();
+    assert_eq!(receive(&server, 9).unwrap(), b"hi");
+    assert_eq!(client.peer_name(), Ok(UnixName::Abstract(b"name".as_slice().into())));
+    drop(listener);
+    second.bind_abstract(Some(b"name".as_slice().into())).unwrap();
+    let other = UnixSocket::new(&space, UnixKind::Datagram);
+    assert_eq!(other.connect(Some(&named(b"name"))), Err(Errno::EPROTOTYPE));
+}
+
+#[test]
+fn datagrams_keep_their_borders_and_their_sender() {
+    let space = Arc::new(UnixSpace::default());
+    let server = UnixSocket::new(&space, UnixKind::Datagram);
+    server.bind_abstract(Some(b"server".as_slice().into())).unwrap();
+    let client = UnixSocket::new(&space, UnixKind::Datagram);
+    client.bind_abstract(None).unwrap();
+    assert_eq!(send(&client, b"x"), Err(Errno::ENOTCONN));
+    for text in [b"one".as_slice(), b"", b"three"] {
+        client.send(&mut SliceSource::new(text), Some(&named(b"server")), Vec::new()).unwrap();
+    }
+    let mut bytes = [0; 2];
+    let first = server.receive(&mut SliceSink::new(&mut bytes), false).unwrap();
+    assert_eq!((first.stored, first.length), (2, 3));
+    assert_eq!(first.from, client.local_name());
+    assert_eq!(receive(&server, 9).unwrap(), b"");
+    assert_eq!(receive(&server, 9).unwrap(), b"three");
+    drop(server);
+    let late = client.send(&mut SliceSource::new(b"x"), Some(&named(b"server")), Vec::new());
+    assert_eq!(late, Err(Errno::ECONNREFUSED));
+}
+
+#[test]
+fn rights_arrive_with_their_bytes() {
+    let space = Arc::new(UnixSpace::default());
+    let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
+    send(&one, b"a").unwrap();
+    let right: Right = Arc::new(42_u32);
+    one.send(&mut SliceSource::new(b"b"), None, vec![right]).unwrap();
+    send(&one, b"c").unwrap();
+    assert_eq!(receive(&other, 9).unwrap(), b"a");
+    let mut bytes = [0; 9];
+    let received = other.receive(&mut SliceSink::new(&mut bytes), false).unwrap();
+    assert_eq!(bytes[..received.stored], *b"bc");
+    let right = Arc::clone(&received.rights[0]).downcast::<u32>().unwrap();
+    assert_eq!(*right, 42);
+}
+
+/// What Go's net.Interfaces sends: 17 bytes, the last one the family.
+#[test]
+fn netlink_lists_interfaces_and_addresses() {
+    let clock = Arc::new(AtomicU64::new(1));
+    let stack = common::stack(&clock, 1, 1 << 20);
+    let socket = NetlinkSocket::new(&stack, 2);
+    socket.bind(0, 0).unwrap();
+    assert_eq!(socket.local().0, 2);
+    let second = NetlinkSocket::new(&stack, 2);
+    second.bind(0, 0).unwrap();
+    assert!(second.local().0.cast_signed() < 0);
+    for (request, answer) in [(18_u16, 16_u16), (22, 20)] {
+        let mut bytes = 17_u32.to_ne_bytes().to_vec();
+        bytes.extend_from_slice(&request.to_ne_bytes());
+        bytes.extend_from_slice(&0x301_u16.to_ne_bytes());
+        bytes.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(socket.send(&mut SliceSource::new(&bytes)), Ok(17));
+        let mut kinds = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok((stored, length)) = socket.receive(&mut SliceSink::new(&mut buffer), false) {
+            assert_eq!(stored, length);
+            let mut rest = &buffer[..stored];
+            while rest.len() >= 16 {
+                let size = u32::from_ne_bytes(rest[..4].try_into().unwrap()) as usize;
+                kinds.push(u16::from_ne_bytes(rest[4..6].try_into().unwrap()));
+                assert_eq!(rest[8..12], 1_u32.to_ne_bytes());
+                assert_eq!(rest[12..16], 2_u32.to_ne_bytes());
+                rest = &rest[size.next_multiple_of(4).min(rest.len())..];
+            }
+        }
+        assert_eq!(kinds.first(), Some(&answer));
+        assert_eq!(kinds.last(), Some(&3));
+    }
+}
