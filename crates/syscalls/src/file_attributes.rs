@@ -1,7 +1,7 @@
 //! Changing files' attributes and lengths; extended attributes.
 
 use crate::call::Call;
-use crate::files::{find, inode_of};
+use crate::files::{find, place_of};
 use crate::table::{Row, full, partial};
 use crate::trace::Argument::{self, DirFd, Fd, Flags, Hex, Int, Mode, Path, Size};
 use abi::file::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
@@ -12,7 +12,7 @@ use base::{Errno, UserAddr, WallTime};
 use core::sync::atomic::Ordering;
 use vfs::attributes::{set_owner, set_permissions, set_times, truncate};
 use vfs::extras::{ATTRIBUTE_BYTES_MAX, Extras};
-use vfs::{FileType, InodeRef};
+use vfs::{FileType, InodeRef, Place};
 
 const AT: Argument = Flags(&[(0x100, "AT_SYMLINK_NOFOLLOW"), (0x1000, "AT_EMPTY_PATH")]);
 const CWD: base::Fd = base::Fd(AT_FDCWD);
@@ -29,24 +29,24 @@ pub const ROWS: &[Row] = &[
         |call| fallocate(call).into(),
     ),
     full(nr::CHMOD, "chmod", &[Path, Mode], |call| {
-        chmod(call, path_inode(call, CWD, 0, 0), 1).into()
+        chmod(call, path_place(call, CWD, 0, 0), 1).into()
     }),
-    full(nr::FCHMOD, "fchmod", &[Fd, Mode], |call| chmod(call, fd_inode(call), 1).into()),
+    full(nr::FCHMOD, "fchmod", &[Fd, Mode], |call| chmod(call, fd_place(call), 1).into()),
     full(nr::FCHMODAT, "fchmodat", &[DirFd, Path, Mode], |call| {
-        chmod(call, path_inode(call, call.fd(0), 1, 0), 2).into()
+        chmod(call, path_place(call, call.fd(0), 1, 0), 2).into()
     }),
     full(nr::FCHMODAT2, "fchmodat2", &[DirFd, Path, Mode, AT], |call| {
-        chmod(call, path_inode(call, call.fd(0), 1, call.unsigned(3)), 2).into()
+        chmod(call, path_place(call, call.fd(0), 1, call.unsigned(3)), 2).into()
     }),
     full(nr::CHOWN, "chown", &[Path, Int, Int], |call| {
-        chown(call, path_inode(call, CWD, 0, 0), 1).into()
+        chown(call, path_place(call, CWD, 0, 0), 1).into()
     }),
     full(nr::LCHOWN, "lchown", &[Path, Int, Int], |call| {
-        chown(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW), 1).into()
+        chown(call, path_place(call, CWD, 0, AT_SYMLINK_NOFOLLOW), 1).into()
     }),
-    full(nr::FCHOWN, "fchown", &[Fd, Int, Int], |call| chown(call, fd_inode(call), 1).into()),
+    full(nr::FCHOWN, "fchown", &[Fd, Int, Int], |call| chown(call, fd_place(call), 1).into()),
     full(nr::FCHOWNAT, "fchownat", &[DirFd, Path, Int, Int, AT], |call| {
-        chown(call, path_inode(call, call.fd(0), 1, call.unsigned(4)), 2).into()
+        chown(call, path_place(call, call.fd(0), 1, call.unsigned(4)), 2).into()
     }),
     full(nr::UTIMENSAT, "utimensat", &[DirFd, Path, Hex, AT], |call| utimensat(call).into()),
     full(nr::FUTIMESAT, "futimesat", &[DirFd, Path, Hex], |call| {
@@ -59,59 +59,59 @@ pub const ROWS: &[Row] = &[
         Ok(call.process().umask.swap(mask, Ordering::Relaxed) as usize).into()
     }),
     partial(nr::SETXATTR, "setxattr", &[Path, Path, Hex, Size, Hex], XATTR, |call| {
-        setxattr(call, path_inode(call, CWD, 0, 0)).into()
+        setxattr(call, path_place(call, CWD, 0, 0)).into()
     }),
     partial(nr::LSETXATTR, "lsetxattr", &[Path, Path, Hex, Size, Hex], XATTR, |call| {
-        setxattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+        setxattr(call, path_place(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
     }),
     partial(nr::FSETXATTR, "fsetxattr", &[Fd, Path, Hex, Size, Hex], XATTR, |call| {
-        setxattr(call, fd_inode(call)).into()
+        setxattr(call, fd_place(call)).into()
     }),
     partial(nr::GETXATTR, "getxattr", &[Path, Path, Hex, Size], XATTR, |call| {
-        getxattr(call, path_inode(call, CWD, 0, 0)).into()
+        getxattr(call, path_place(call, CWD, 0, 0)).into()
     }),
     partial(nr::LGETXATTR, "lgetxattr", &[Path, Path, Hex, Size], XATTR, |call| {
-        getxattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+        getxattr(call, path_place(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
     }),
     partial(nr::FGETXATTR, "fgetxattr", &[Fd, Path, Hex, Size], XATTR, |call| {
-        getxattr(call, fd_inode(call)).into()
+        getxattr(call, fd_place(call)).into()
     }),
     partial(nr::LISTXATTR, "listxattr", &[Path, Hex, Size], XATTR, |call| {
-        listxattr(call, path_inode(call, CWD, 0, 0)).into()
+        listxattr(call, path_place(call, CWD, 0, 0)).into()
     }),
     partial(nr::LLISTXATTR, "llistxattr", &[Path, Hex, Size], XATTR, |call| {
-        listxattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+        listxattr(call, path_place(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
     }),
     partial(nr::FLISTXATTR, "flistxattr", &[Fd, Hex, Size], XATTR, |call| {
-        listxattr(call, fd_inode(call)).into()
+        listxattr(call, fd_place(call)).into()
     }),
     partial(nr::REMOVEXATTR, "removexattr", &[Path, Path], XATTR, |call| {
-        removexattr(call, path_inode(call, CWD, 0, 0)).into()
+        removexattr(call, path_place(call, CWD, 0, 0)).into()
     }),
     partial(nr::LREMOVEXATTR, "lremovexattr", &[Path, Path], XATTR, |call| {
-        removexattr(call, path_inode(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
+        removexattr(call, path_place(call, CWD, 0, AT_SYMLINK_NOFOLLOW)).into()
     }),
     partial(nr::FREMOVEXATTR, "fremovexattr", &[Fd, Path], XATTR, |call| {
-        removexattr(call, fd_inode(call)).into()
+        removexattr(call, fd_place(call)).into()
     }),
 ];
 
 const XATTR: &str = "user.*, trusted.* and security.* in memory; others EOPNOTSUPP";
 
-/// The inode at the path in argument `path`.
-fn path_inode(call: &Call<'_>, from: base::Fd, path: usize, flags: u32) -> Result<InodeRef, Errno> {
+/// The place at the path in argument `path`.
+fn path_place(call: &Call<'_>, from: base::Fd, path: usize, flags: u32) -> Result<Place, Errno> {
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
     let follow = flags & AT_SYMLINK_NOFOLLOW == 0;
-    inode_of(find(call, from, call.address(path), flags, follow)?)
+    place_of(find(call, from, call.address(path), flags, follow)?)
 }
 
-/// The inode of the descriptor in argument 0.
-fn fd_inode(call: &Call<'_>) -> Result<InodeRef, Errno> {
+/// The place of the descriptor in argument 0.
+fn fd_place(call: &Call<'_>) -> Result<Place, Errno> {
     let open = call.open_file(0)?;
     open.usable()?;
-    open.inode().cloned().ok_or(Errno::EINVAL)
+    open.place().cloned().ok_or(Errno::EINVAL)
 }
 
 /// Tells memory that pages beyond the new end are gone.
@@ -126,21 +126,21 @@ fn length(call: &Call<'_>, index: usize) -> Result<u64, Errno> {
 
 fn truncate_path(call: &Call<'_>) -> Result<usize, Errno> {
     let bytes = length(call, 1)?;
-    let inode = path_inode(call, CWD, 0, 0)?;
-    truncate(&inode, bytes)?;
-    cut(call, &inode, bytes)
+    let place = path_place(call, CWD, 0, 0)?;
+    truncate(&place, bytes)?;
+    cut(call, &place.inode, bytes)
 }
 
 fn ftruncate(call: &Call<'_>) -> Result<usize, Errno> {
     let bytes = length(call, 1)?;
     let open = call.open_file(0)?;
     open.usable()?;
-    let inode = open.inode().ok_or(Errno::EINVAL)?;
-    if inode.kind() != FileType::Regular || open.writable().is_err() {
+    let place = open.place().ok_or(Errno::EINVAL)?;
+    if place.inode.kind() != FileType::Regular || open.writable().is_err() {
         return Err(Errno::EINVAL);
     }
-    truncate(inode, bytes)?;
-    cut(call, inode, bytes)
+    truncate(place, bytes)?;
+    cut(call, &place.inode, bytes)
 }
 
 fn fallocate(call: &Call<'_>) -> Result<usize, Errno> {
@@ -148,8 +148,8 @@ fn fallocate(call: &Call<'_>) -> Result<usize, Errno> {
     call.open_file(0)?.allocate(call.unsigned(1), offset, length).map(|()| 0)
 }
 
-fn chmod(call: &Call<'_>, inode: Result<InodeRef, Errno>, mode: usize) -> Result<usize, Errno> {
-    set_permissions(&inode?, call.unsigned(mode)).map(|()| 0)
+fn chmod(call: &Call<'_>, place: Result<Place, Errno>, mode: usize) -> Result<usize, Errno> {
+    set_permissions(&place?, call.unsigned(mode)).map(|()| 0)
 }
 
 /// -1 leaves an id as it is.
@@ -160,8 +160,8 @@ fn id(call: &Call<'_>, index: usize) -> Option<u32> {
     }
 }
 
-fn chown(call: &Call<'_>, inode: Result<InodeRef, Errno>, first: usize) -> Result<usize, Errno> {
-    set_owner(&inode?, id(call, first), id(call, first + 1)).map(|()| 0)
+fn chown(call: &Call<'_>, place: Result<Place, Errno>, first: usize) -> Result<usize, Errno> {
+    set_owner(&place?, id(call, first), id(call, first + 1)).map(|()| 0)
 }
 
 fn now() -> WallTime {
@@ -203,15 +203,15 @@ fn utimensat(call: &Call<'_>) -> Result<usize, Errno> {
         return Ok(0);
     }
     let flags = call.unsigned(3);
-    let inode = if call.address(1).is_null() && call.fd(0) != CWD {
+    let place = if call.address(1).is_null() && call.fd(0) != CWD {
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
-        fd_inode(call)?
+        fd_place(call)?
     } else {
-        path_inode(call, call.fd(0), 1, flags)?
+        path_place(call, call.fd(0), 1, flags)?
     };
-    set_times(&inode, accessed, modified).map(|()| 0)
+    set_times(&place, accessed, modified).map(|()| 0)
 }
 
 fn utimes(call: &Call<'_>, from: base::Fd, path: usize) -> Result<usize, Errno> {
@@ -228,7 +228,7 @@ fn utimes(call: &Call<'_>, from: base::Fd, path: usize) -> Result<usize, Errno> 
         };
         [read(times_at)?, read(times_at.wrapping_add(size_of::<Timeval>() as u64))?]
     };
-    set_times(&path_inode(call, from, path, 0)?, accessed, modified).map(|()| 0)
+    set_times(&path_place(call, from, path, 0)?, accessed, modified).map(|()| 0)
 }
 
 fn utime(call: &Call<'_>) -> Result<usize, Errno> {
@@ -239,7 +239,7 @@ fn utime(call: &Call<'_>) -> Result<usize, Errno> {
         let [accessed, modified]: [i64; 2] = call.memory().read(times_at)?;
         [Some(wall(accessed, 0)), Some(wall(modified, 0))]
     };
-    set_times(&path_inode(call, CWD, 0, 0)?, accessed, modified).map(|()| 0)
+    set_times(&path_place(call, CWD, 0, 0)?, accessed, modified).map(|()| 0)
 }
 
 /// Longest name of an extended attribute.
@@ -276,7 +276,7 @@ fn check_name(inode: &InodeRef, name: &[u8], change: bool) -> Result<(), Errno> 
     Ok(())
 }
 
-fn setxattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
+fn setxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
     const CREATE: u32 = 1;
     const REPLACE: u32 = 2;
     let flags = call.unsigned(4);
@@ -292,7 +292,7 @@ fn setxattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Er
     value.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
     value.resize(length, 0);
     call.memory().read_bytes(call.address(2), &mut value)?;
-    let inode = inode?;
+    let inode = place?.inode;
     check_name(&inode, &name, true)?;
     let (create, replace) = (flags & CREATE != 0, flags & REPLACE != 0);
     extras(&inode)?.set_attribute(&name, &value, create, replace)?;
@@ -311,22 +311,22 @@ fn store(call: &Call<'_>, first: usize, value: &[u8]) -> Result<usize, Errno> {
     Ok(value.len())
 }
 
-fn getxattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
+fn getxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
     let name = attribute_name(call, 1)?;
-    let inode = inode?;
+    let inode = place?.inode;
     check_name(&inode, &name, false)?;
     store(call, 2, &extras(&inode)?.attribute(&name)?)
 }
 
-fn listxattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
-    let inode = inode?;
+fn listxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
+    let inode = place?.inode;
     let names = inode.extras().map(Extras::attribute_names).unwrap_or_default();
     store(call, 1, &names)
 }
 
-fn removexattr(call: &Call<'_>, inode: Result<InodeRef, Errno>) -> Result<usize, Errno> {
+fn removexattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
     let name = attribute_name(call, 1)?;
-    let inode = inode?;
+    let inode = place?.inode;
     check_name(&inode, &name, true)?;
     extras(&inode)?.remove_attribute(&name).map(|()| 0)
 }

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use base::{Errno, UserAddr};
 use vfs::pipe::PipeEnd;
-use vfs::{At, OpenFile, OpenFlags};
+use vfs::{At, FileType, OpenFile, OpenFlags};
 
 pub(crate) const OPEN_FLAGS: &[(u64, &str)] = &[
     (0o2, "O_RDWR"),
@@ -100,6 +100,13 @@ fn open_path(
     let argument = PathArgument::read(call, from, path)?;
     let permissions = masked(call, mode);
     let open = call.process().vfs.open(argument.at(), &argument.path, flags, permissions)?;
+    if flags.contains(OpenFlags::TRUNC) {
+        // Pages that are mapped somewhere are gone too.
+        let metadata = open.metadata()?;
+        if metadata.kind == FileType::Regular {
+            call.process().file_truncated(&metadata, 0);
+        }
+    }
     finish(call, open, flags)
 }
 

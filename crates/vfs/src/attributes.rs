@@ -1,16 +1,17 @@
 //! Calls that change an inode's attributes or length.
 
-use crate::inode::{AttributeChange, InodeRef};
+use crate::inode::{AttributeChange, InodeRef, Place};
 use crate::inotify::{self, Event};
 use crate::metadata::FileType;
 use base::{Errno, WallTime};
 
-fn change(inode: &InodeRef, change: &AttributeChange) -> Result<(), Errno> {
+fn change(place: &Place, change: &AttributeChange) -> Result<(), Errno> {
+    let inode = &place.inode;
     if inode.file_system().is_read_only() {
         return Err(Errno::EROFS);
     }
     inode.set_attributes(change)?;
-    inotify::on_inode(inode, Event::ATTRIB);
+    inotify::on_place(place, Event::ATTRIB);
     Ok(())
 }
 
@@ -18,12 +19,12 @@ fn change(inode: &InodeRef, change: &AttributeChange) -> Result<(), Errno> {
 ///
 /// # Errors
 /// `EOPNOTSUPP`: a symbolic link. `EROFS`, `EPERM`.
-pub fn set_permissions(inode: &InodeRef, permissions: u32) -> Result<(), Errno> {
-    if inode.kind() == FileType::SymbolicLink {
+pub fn set_permissions(place: &Place, permissions: u32) -> Result<(), Errno> {
+    if place.inode.kind() == FileType::SymbolicLink {
         return Err(Errno::EOPNOTSUPP);
     }
     change(
-        inode,
+        place,
         &AttributeChange { permissions: Some(permissions & 0o7777), ..Default::default() },
     )
 }
@@ -32,14 +33,15 @@ pub fn set_permissions(inode: &InodeRef, permissions: u32) -> Result<(), Errno> 
 ///
 /// # Errors
 /// `EROFS`, `EPERM`.
-pub fn set_owner(inode: &InodeRef, user: Option<u32>, group: Option<u32>) -> Result<(), Errno> {
+pub fn set_owner(place: &Place, user: Option<u32>, group: Option<u32>) -> Result<(), Errno> {
+    let inode = &place.inode;
     let old = inode.status()?.permissions;
     let mut permissions = None;
     if !matches!(inode.kind(), FileType::Directory | FileType::SymbolicLink) {
         let group_bit = if old & 0o010 != 0 { 0o2000 } else { 0 };
         permissions = Some(old & !(0o4000 | group_bit));
     }
-    change(inode, &AttributeChange { permissions, user, group, ..Default::default() })
+    change(place, &AttributeChange { permissions, user, group, ..Default::default() })
 }
 
 /// utimensat(2); `None` leaves as is.
@@ -47,21 +49,22 @@ pub fn set_owner(inode: &InodeRef, user: Option<u32>, group: Option<u32>) -> Res
 /// # Errors
 /// `EROFS`, `EPERM`.
 pub fn set_times(
-    inode: &InodeRef,
+    place: &Place,
     accessed: Option<WallTime>,
     modified: Option<WallTime>,
 ) -> Result<(), Errno> {
     if accessed.is_none() && modified.is_none() {
         return Ok(());
     }
-    change(inode, &AttributeChange { accessed, modified, ..Default::default() })
+    change(place, &AttributeChange { accessed, modified, ..Default::default() })
 }
 
 /// truncate(2).
 ///
 /// # Errors
 /// `EISDIR`, `EINVAL`: not a regular file. `EFBIG`, `EROFS`, `EPERM` (sealed).
-pub fn truncate(inode: &InodeRef, bytes: u64) -> Result<(), Errno> {
+pub fn truncate(place: &Place, bytes: u64) -> Result<(), Errno> {
+    let inode = &place.inode;
     match inode.kind() {
         FileType::Directory => return Err(Errno::EISDIR),
         FileType::Regular => {}
@@ -71,7 +74,7 @@ pub fn truncate(inode: &InodeRef, bytes: u64) -> Result<(), Errno> {
         return Err(Errno::EROFS);
     }
     inode.truncate(bytes)?;
-    inotify::on_inode(inode, Event::MODIFY);
+    inotify::on_place(place, Event::MODIFY);
     Ok(())
 }
 

@@ -373,11 +373,11 @@ impl Ours {
             Op::Stat { path, follow } => self.stat(path, *follow),
             Op::Chmod { path, mode } => {
                 let found = vfs.resolve(self.at(), path.as_bytes(), true);
-                ours(found.and_then(|place| set_permissions(&place.inode, *mode)), done)
+                ours(found.and_then(|place| set_permissions(&place, *mode)), done)
             }
             Op::Truncate { path, bytes } => {
                 let found = vfs.resolve(self.at(), path.as_bytes(), true);
-                ours(found.and_then(|place| truncate(&place.inode, *bytes)), done)
+                ours(found.and_then(|place| truncate(&place, *bytes)), done)
             }
             Op::Fifo(path) => {
                 let made = vfs.mknod(self.at(), path.as_bytes(), FileType::Fifo, 0o600, 0);
@@ -412,11 +412,11 @@ impl Ours {
 /// As the system call checks it.
 fn set_length(open: &OpenFile, bytes: u64) -> Result<(), Errno> {
     open.usable()?;
-    let inode = open.inode().ok_or(Errno::EINVAL)?;
-    if inode.kind() != FileType::Regular || open.writable().is_err() {
+    let place = open.place().ok_or(Errno::EINVAL)?;
+    if place.inode.kind() != FileType::Regular || open.writable().is_err() {
         return Err(Errno::EINVAL);
     }
-    truncate(inode, bytes)
+    truncate(place, bytes)
 }
 
 fn name() -> impl Strategy<Value = String> {
