@@ -12,6 +12,8 @@ from .machine import Machine
 #: The counts settle: Go's heap, its threads, the kernel's tables reach their size.
 SETTLE = 60.0
 EVERY = 5.0
+#: KiB by which Go's heap and tables may differ from one collection to the next.
+PROGRAM = 2048
 #: For connections to go: longer than TIME_WAIT on either side.
 DRAIN = 75.0
 
@@ -64,6 +66,7 @@ def soak(guest: Guest, memory: int, cpus: int, seconds: float, tolerance: int) -
     early, late = watcher.middle(0, quarter), watcher.middle(3 * quarter, seconds)
     print(f"kernel memory under load: first quarter {early} KiB, last quarter {late} KiB")
     print(f"kernel memory at rest: before {before.kernel} KiB, after {after.kernel} KiB")
+    print(f"all memory at rest: before {before.used} KiB, after {after.used} KiB")
     print(f"goroutines at rest: before {before.goroutines}, after {after.goroutines}")
     if not good:
         wrong += [f"{counts.get('lost', '?')} lost", *complaints[:20]]
@@ -71,6 +74,8 @@ def soak(guest: Guest, memory: int, cpus: int, seconds: float, tolerance: int) -
         wrong.append(f"the kernel grew by {after.kernel - before.kernel} KiB at rest")
     if early is not None and late is not None and late - early > tolerance:
         wrong.append(f"the kernel grew by {late - early:.0f} KiB under load")
+    if after.used - before.used > PROGRAM + tolerance:
+        wrong.append(f"all memory in use grew by {after.used - before.used} KiB at rest")
     if after.goroutines > before.goroutines:
         wrong.append(f"{after.goroutines - before.goroutines} goroutines stayed: connections whose end was not told")
     return wrong + [f"console: {line}" for line in warnings[:20]]

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -35,13 +36,8 @@ const longestPause = 10 * time.Second
 
 func main() {
 	printReady()
-	// Repeat copies; a loop over a million bytes would be a tenth of the time to the first answer.
-	big := bytes.Repeat([]byte("abcdefghijklmnopqrstuvwxyz"), bigSize/26+1)[:bigSize]
 	http.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) { w.Write(hello) })
-	http.HandleFunc("/big", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(big)))
-		w.Write(big)
-	})
+	http.HandleFunc("/big", sendBig)
 	http.HandleFunc("/echo", echo)
 	http.HandleFunc("/slow", slow)
 	http.HandleFunc("/memory", memory)
@@ -50,6 +46,20 @@ func main() {
 		address = os.Args[1]
 	}
 	log.Fatal(http.ListenAndServe(address, nil))
+}
+
+// big is made when it is first asked for: a machine of 16 MiB has no room to spare for it.
+var (
+	big     []byte
+	bigOnce sync.Once
+)
+
+func sendBig(w http.ResponseWriter, r *http.Request) {
+	bigOnce.Do(func() {
+		big = bytes.Repeat([]byte("abcdefghijklmnopqrstuvwxyz"), bigSize/26+1)[:bigSize]
+	})
+	w.Header().Set("Content-Length", strconv.Itoa(len(big)))
+	w.Write(big)
 }
 
 // echo reads the whole body first: net/http may drop the rest of a request once an answer begins.
