@@ -338,8 +338,9 @@ impl Reply {
             message.extend_from_slice(&number.to_ne_bytes());
             message.extend_from_slice(value);
         }
-        let length = message.len() as u32;
+        // The padding of the last attribute counts: Go reads beyond it otherwise.
         message.resize(message.len().next_multiple_of(4), 0);
+        let length = message.len() as u32;
         for (slot, byte) in message.iter_mut().zip(length.to_ne_bytes()) {
             *slot = byte;
         }

@@ -14,7 +14,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use net::{
     Family, NetlinkSocket, Received, Right, SendOptions, Shutdown, Stack, TcpSocket, TcpState,
-    UdpSocket, UnixKind, UnixSocket,
+    UdpSocket, UnixKind, UnixName, UnixSocket,
 };
 use sched::{Notifier, PollEvents};
 use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
@@ -232,7 +232,9 @@ impl SocketFile {
                 Ok(Incoming {
                     stored: received.stored,
                     length: received.length,
-                    from: (!self.is_stream()).then_some(Address::Unix(received.from)),
+                    from: Some(received.from)
+                        .filter(|name| !self.is_stream() && *name != UnixName::Unnamed)
+                        .map(Address::Unix),
                     details: None,
                     rights: files.filter_map(|right| right.downcast().ok()).collect(),
                 })

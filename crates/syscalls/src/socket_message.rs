@@ -311,7 +311,8 @@ impl Wanted {
             (Some((at, NameLength::Room(room))), Some(from)) => {
                 name_length = from.write_within(memory, *at, *room)?;
             }
-            // A stream says nothing of who sent; Linux leaves the length of recvfrom alone.
+            // A stream says nothing of who sent.
+            (Some((_, NameLength::At(length_at))), None) => memory.write(*length_at, &0_u32)?,
             _ => {}
         }
         let Some((at, header)) = &self.header else { return Ok(()) };

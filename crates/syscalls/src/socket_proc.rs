@@ -23,9 +23,8 @@ pub(crate) fn text(stack: &Stack, file: ProcFile) -> String {
         ProcFile::NetArp => String::from(
             "IP address       HW type     Flags       HW address            Mask     Device\n",
         ),
-        ProcFile::NetIgmp => {
-            String::from("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n")
-        }
+        ProcFile::NetIgmp => groups_v4(stack),
+        ProcFile::NetIgmp6 => groups_v6(stack),
         ProcFile::NetUnix => {
             String::from("Num       RefCount Protocol Flags    Type St Inode Path\n")
         }
@@ -183,6 +182,30 @@ fn addresses_v6(stack: &Stack) -> String {
                     interface.name,
                 );
             }
+        }
+    }
+    text
+}
+
+/// Every interface is in the group of all hosts.
+fn groups_v4(stack: &Stack) -> String {
+    let mut text = String::from("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n");
+    for interface in stack.interfaces() {
+        let (index, name) = (interface.link.index(), &interface.name);
+        let _ = writeln!(text, "{index}\t{name:<10}:     1      V3");
+        let _ = writeln!(text, "\t\t\t\t010000E0     1 0:00000000\t\t0");
+    }
+    text
+}
+
+/// Every interface with IPv6 is in the group of all nodes.
+fn groups_v6(stack: &Stack) -> String {
+    let mut text = String::new();
+    for interface in stack.interfaces() {
+        if interface.addresses.iter().any(|own| own.address.is_ipv6()) {
+            let (index, name) = (interface.link.index(), &interface.name);
+            let group = "ff020000000000000000000000000001";
+            let _ = writeln!(text, "{index:<4} {name:<15} {group}     1 0000000C 0");
         }
     }
     text
