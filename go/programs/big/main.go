@@ -29,6 +29,7 @@ func main() {
 	check.Within("deadlines", time.Minute, func() { deadlines(address) })
 	check.Within("large", 2*time.Minute, func() { large(address) })
 	check.Within("close accept", time.Minute, closeAccept)
+	check.Within("close queue", time.Minute, closeQueue)
 	check.Done()
 }
 
@@ -36,6 +37,7 @@ func serve(listener net.Listener) {
 	for {
 		connection, err := listener.Accept()
 		if err != nil {
+			check.That("accept", false, err)
 			return
 		}
 		go func() {
@@ -212,4 +214,17 @@ func closeAccept() {
 	time.Sleep(20 * time.Millisecond)
 	listener.Close()
 	check.That("close accept: the waiter is woken", <-result != nil)
+}
+
+// closeQueue: connections that nobody has accepted are reset when their listener goes.
+func closeQueue() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check.Must("close queue: listen", err)
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	check.Must("close queue: dial", err)
+	defer connection.Close()
+	io.WriteString(connection, "nobody reads this")
+	listener.Close()
+	_, err = connection.Read(make([]byte, 1))
+	check.That("close queue: reset", err != nil && strings.Contains(err.Error(), "connection reset"), err)
 }
