@@ -266,6 +266,20 @@ impl AddressSpace {
         let size = PAGE_SIZE << (9 * level);
         let mut address = start;
         while address < end {
+            if level == 0 {
+                // Most slots of a reservation are empty: pass over them quickly.
+                let from = index(address, 0);
+                let pages = ((end - address) / PAGE_SIZE) as usize;
+                let rest = entries.get(from..(from + pages).min(entries.len())).unwrap_or_default();
+                let empty = rest.iter().take_while(|slot| slot.load(Relaxed) == 0).count();
+                address += empty as u64 * PAGE_SIZE;
+                if address >= end {
+                    break;
+                }
+                if empty == rest.len() {
+                    break;
+                }
+            }
             let next = (address - address % size).saturating_add(size).min(end);
             let slot = &entries[index(address, level)];
             let entry = slot.load(Relaxed);
