@@ -74,6 +74,8 @@ pub(crate) struct Connection {
     /// Since when data (or a FIN) waits to be acknowledged.
     stalled_since: Option<Instant>,
     probes: u32,
+    /// The last segment told of no room.
+    peer_is_full: bool,
     sent: Sent,
     reno: bool,
     /// The highest acknowledgement that came.
@@ -112,6 +114,7 @@ impl Connection {
             last_heard: now,
             stalled_since: None,
             probes: 0,
+            peer_is_full: false,
             sent: Sent::default(),
             reno: false,
             acknowledged: None,
@@ -172,6 +175,7 @@ impl Connection {
     /// for a loss, finds no data to send again, and stops its retransmission timer.
     pub(crate) fn arriving(&mut self, segment: &Segment, now: Instant) -> bool {
         self.last_heard = now;
+        self.peer_is_full = segment.window == 0;
         if self.probes > 0 {
             self.probes = 0;
             self.socket_mut().set_keep_alive(None);
@@ -302,12 +306,14 @@ impl Connection {
             State::FinWait2 if !open => Some(self.last_heard + FIN_TIMEOUT),
             _ => {
                 let since = self.stalled_since?;
-                // A peer that answers window probes is alive; only the user's limit ignores that.
-                let alive = since.max(self.last_heard);
                 match (options.user_timeout, open) {
                     (Some(limit), _) => Some(since + limit),
-                    (None, true) => Some(alive + DATA_TIMEOUT),
-                    (None, false) => Some(alive + ORPHAN_TIMEOUT),
+                    // A peer that has no room but answers probes is waited for.
+                    (None, true) if self.peer_is_full => {
+                        Some(since.max(self.last_heard) + DATA_TIMEOUT)
+                    }
+                    (None, true) => Some(since + DATA_TIMEOUT),
+                    (None, false) => Some(since + ORPHAN_TIMEOUT),
                 }
             }
         }

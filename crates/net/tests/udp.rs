@@ -1,0 +1,170 @@
+//! UDP and ICMP between two stacks, compared with what Linux does.
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod common;
+
+use base::Errno;
+use base::io::{SliceSink, SliceSource};
+use common::{Faults, World, v4, v6};
+use net::{Family, Received, SendOptions, Stack, UdpSocket};
+use sched::PollEvents;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+fn bound(stack: &Arc<Stack>, address: &str) -> Arc<UdpSocket> {
+    let address: SocketAddr = address.parse().unwrap();
+    let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+    let socket = UdpSocket::new(stack, family);
+    socket.bind(address).unwrap();
+    socket
+}
+
+fn send(socket: &UdpSocket, bytes: &[u8], to: Option<SocketAddr>) -> Result<usize, Errno> {
+    socket.send(&mut SliceSource::new(bytes), to, &SendOptions::default())
+}
+
+fn receive(socket: &UdpSocket, most: usize) -> Result<(Vec<u8>, Received), Errno> {
+    let mut bytes = vec![0; most];
+    let received = socket.receive(&mut SliceSink::new(&mut bytes), false)?.unwrap();
+    bytes.truncate(received.stored);
+    Ok((bytes, received))
+}
+
+#[test]
+fn datagrams_of_every_length_arrive_also_in_pieces() {
+    let world = World::new(1);
+    let server = bound(&world.stacks[1], "[::]:53");
+    let client = UdpSocket::new(&world.stacks[0], Family::V6);
+    for to in [v6(1, 53), "[::ffff:10.0.0.2]:53".parse().unwrap()] {
+        for length in [0, 1, 1400, 1472, 1473, 9000, 65_000] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at * 7) as u8).collect();
+            assert_eq!(send(&client, &bytes, Some(to)), Ok(length));
+            world.run(3_000);
+            let (got, received) = receive(&server, 70_000).unwrap();
+            assert!(got == bytes, "{length} bytes to {to}");
+            assert_eq!(received.from.port(), client.local_address().port());
+        }
+    }
+    let most = vec![0; 65_508];
+    assert_eq!(
+        send(&bound(&world.stacks[0], "0.0.0.0:0"), &most, Some(v4(1, 53))),
+        Err(Errno::EMSGSIZE)
+    );
+}
+
+#[test]
+fn a_short_buffer_cuts_the_datagram_and_peek_leaves_it() {
+    let world = World::new(2);
+    let server = bound(&world.stacks[1], "0.0.0.0:53");
+    let client = bound(&world.stacks[0], "0.0.0.0:0");
+    send(&client, b"abcdef", Some(v4(1, 53))).unwrap();
+    world.run(3_000);
+    assert!(server.poll().contains(PollEvents::IN));
+    assert_eq!(server.readable_bytes(), 6);
+    let mut bytes = [0; 3];
+    let peeked = server.receive(&mut SliceSink::new(&mut bytes), true).unwrap().unwrap();
+    assert_eq!((peeked.stored, peeked.length), (3, 6));
+    let (got, received) = receive(&server, 4).unwrap();
+    assert_eq!((got.as_slice(), received.length), (b"abcd".as_slice(), 6));
+    assert_eq!(received.to, v4(1, 0).ip());
+    assert_eq!(receive(&server, 4).err(), Some(Errno::EAGAIN));
+}
+
+#[test]
+fn a_closed_port_refuses_connected_sockets_only() {
+    let world = World::new(3);
+    let client = UdpSocket::new(&world.stacks[0], Family::V4);
+    assert_eq!(send(&client, b"x", None), Err(Errno::EDESTADDRREQ));
+    send(&client, b"x", Some(v4(1, 53))).unwrap();
+    world.run(3_000);
+    assert_eq!(receive(&client, 1).err(), Some(Errno::EAGAIN));
+    client.connect(Some(v4(1, 53))).unwrap();
+    assert_eq!(client.local_address().ip(), v4(0, 0).ip());
+    send(&client, b"x", None).unwrap();
+    world.run(3_000);
+    assert!(client.poll().contains(PollEvents::ERR));
+    assert_eq!(receive(&client, 1).err(), Some(Errno::ECONNREFUSED));
+    assert_eq!(receive(&client, 1).err(), Some(Errno::EAGAIN));
+    // The same on the loopback, at once.
+    client.connect(Some("127.0.0.1:9".parse().unwrap())).unwrap();
+    send(&client, b"x", None).unwrap();
+    assert_eq!(send(&client, b"x", None), Err(Errno::ECONNREFUSED));
+}
+
+#[test]
+fn connected_sockets_hear_their_peer_only() {
+    let world = World::new(4);
+    let server = bound(&world.stacks[1], "0.0.0.0:53");
+    let own = UdpSocket::new(&world.stacks[1], Family::V4);
+    own.set_options(|options| options.reuse_address = true);
+    server.set_options(|options| options.reuse_address = true);
+    let (one, other) =
+        (bound(&world.stacks[0], "0.0.0.0:1000"), bound(&world.stacks[0], "0.0.0.0:1001"));
+    server.connect(Some(v4(0, 1000))).unwrap();
+    for client in [&one, &other] {
+        send(client, b"x", Some(v4(1, 53))).unwrap();
+    }
+    world.run(3_000);
+    assert_eq!(receive(&server, 1).unwrap().1.from, v4(0, 1000));
+    assert_eq!(receive(&server, 1).err(), Some(Errno::EAGAIN));
+}
+
+#[test]
+fn broadcast_needs_leave_and_multicast_membership() {
+    let world = World::new(5);
+    let server = bound(&world.stacks[1], "0.0.0.0:53");
+    let client = bound(&world.stacks[0], "0.0.0.0:0");
+    let everybody: SocketAddr = "10.0.0.255:53".parse().unwrap();
+    assert_eq!(send(&client, b"x", Some(everybody)), Err(Errno::EACCES));
+    client.set_options(|options| options.broadcast = true);
+    send(&client, b"x", Some(everybody)).unwrap();
+    world.run(100);
+    assert_eq!(receive(&server, 1).unwrap().1.to, everybody.ip());
+    let group = "224.0.0.251:53".parse().unwrap();
+    send(&client, b"y", Some(group)).unwrap();
+    world.run(100);
+    assert_eq!(receive(&server, 1).err(), Some(Errno::EAGAIN));
+    server.group(group.ip(), None, true).unwrap();
+    assert_eq!(server.group(group.ip(), None, true), Err(Errno::EADDRINUSE));
+    send(&client, b"z", Some(group)).unwrap();
+    world.run(100);
+    assert_eq!(receive(&server, 1).unwrap().0, b"z");
+    server.group(group.ip(), None, false).unwrap();
+    assert_eq!(server.group(group.ip(), None, false), Err(Errno::EADDRNOTAVAIL));
+}
+
+#[test]
+fn ports_are_shared_by_the_rules() {
+    let world = World::new(6);
+    let stack = &world.stacks[1];
+    let _first = bound(stack, "0.0.0.0:53");
+    let second = UdpSocket::new(stack, Family::V4);
+    assert_eq!(second.bind("0.0.0.0:53".parse().unwrap()), Err(Errno::EADDRINUSE));
+    assert_eq!(second.bind("10.0.0.2:53".parse().unwrap()), Err(Errno::EADDRINUSE));
+    let six = UdpSocket::new(stack, Family::V6);
+    assert_eq!(six.bind("[::]:53".parse().unwrap()), Err(Errno::EADDRINUSE));
+    six.set_options(|options| options.v6_only = true);
+    six.bind("[::]:53".parse().unwrap()).unwrap();
+    assert_eq!(second.bind("10.0.0.9:54".parse().unwrap()), Err(Errno::EADDRNOTAVAIL));
+    second.bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    assert!(second.local_address().port() >= 32_768);
+}
+
+#[test]
+fn a_full_queue_drops_and_goes_on() {
+    let world = World::with(7, Faults::NONE, false, 1 << 20);
+    let server = bound(&world.stacks[1], "0.0.0.0:53");
+    let client = bound(&world.stacks[0], "0.0.0.0:0");
+    for _ in 0..2000 {
+        send(&client, &[0; 500], Some(v4(1, 53))).unwrap();
+    }
+    world.run(3_000);
+    let mut got = 0;
+    while receive(&server, 500).is_ok() {
+        got += 1;
+    }
+    assert!(got > 50 && got < 1000, "{got}");
+    send(&client, b"x", Some(v4(1, 53))).unwrap();
+    world.run(100);
+    assert!(receive(&server, 500).is_ok());
+}
