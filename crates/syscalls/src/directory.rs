@@ -276,7 +276,7 @@ fn mknod(call: &Call<'_>, from: base::Fd, path: usize) -> Result<usize, Errno> {
     let mode = call.unsigned(path + 1);
     let kind = FileType::of_mode(mode).ok_or(Errno::EINVAL)?;
     let argument = PathArgument::read(call, from, call.address(path))?;
-    let (permissions, number) = (masked(call, mode), call.long(path + 2));
+    let (permissions, number) = (masked(call, mode), u64::from(call.unsigned(path + 2)));
     let vfs = &call.process().vfs;
     vfs.mknod(argument.at(), &argument.path, kind, permissions, number).map(|_| 0)
 }

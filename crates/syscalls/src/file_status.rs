@@ -12,7 +12,7 @@ use abi::number as nr;
 use base::{Errno, PAGE_SIZE, WallTime};
 use vfs::attributes::{AccessMode, check_access};
 use vfs::flags::NAME_MAX;
-use vfs::{FileSystem, Found, Metadata};
+use vfs::{FileSystem, FileType, Found, Metadata};
 
 const AT_FLAGS: &[(u64, &str)] = &[
     (0x100, "AT_SYMLINK_NOFOLLOW"),
@@ -185,15 +185,21 @@ fn store_statfs(call: &Call<'_>, fs: &dyn FileSystem) -> Result<usize, Errno> {
     Ok(0)
 }
 
-/// statfs magic of pipes and other files without a place (`ANON_INODE_FS_MAGIC`).
-const ANONYMOUS_MAGIC: i64 = 0x0904_1934;
+/// statfs magic of files without a place: of pipes, of sockets, of all others.
+fn anonymous_magic(kind: FileType) -> i64 {
+    match kind {
+        FileType::Fifo => 0x5049_5045,
+        FileType::Socket => 0x534f_434b,
+        _ => 0x0904_1934,
+    }
+}
 
 fn statfs_of(call: &Call<'_>, found: Found) -> Result<usize, Errno> {
     match found {
         Found::Place(place) => store_statfs(call, place.inode.file_system()),
-        Found::File(_) => {
+        Found::File(file) => {
             let statfs = Statfs {
-                magic: ANONYMOUS_MAGIC,
+                magic: anonymous_magic(file.metadata()?.kind),
                 block_bytes: PAGE_SIZE.cast_signed(),
                 name_bytes: NAME_MAX as i64,
                 fragment_bytes: PAGE_SIZE.cast_signed(),

@@ -201,14 +201,18 @@ impl Epoll {
             if items.contains_key(&key(fd, file)) {
                 return Err(Errno::EEXIST);
             }
-            items.insert(key(fd, file), Arc::clone(&item));
             // Room for every item at once: an edge must not need memory.
             let mut ready = self.ready.lock();
-            let missing = items.len().saturating_sub(ready.len());
+            let missing = (items.len() + 1).saturating_sub(ready.len());
             ready.try_reserve(missing).map_err(|_| Errno::ENOSPC)?;
+            items.insert(key(fd, file), Arc::clone(&item));
         }
         file.watched_by(&self.own);
         *item.registration.lock() = Some(notifier.attach(sched::weak(&item)));
+        if item.removed.load(Ordering::Acquire) {
+            // Somebody was faster, and found nothing to detach.
+            item.detach(file);
+        }
         self.look(&item, file);
         Ok(())
     }
