@@ -71,12 +71,14 @@ pub struct Limit {
 pub struct Limits(pub [Limit; RESOURCE_COUNT]);
 
 impl Default for Limits {
-    /// What a root shell on Debian has.
+    /// What a root shell on Debian has, but for the descriptors: a machine of one server gives it
+    /// what a container engine does, and programs that do not raise the soft limit themselves
+    /// (Go's runtime before 1.19) profit.
     fn default() -> Self {
         let mut limits = [Limit { soft: INFINITY, hard: INFINITY }; RESOURCE_COUNT];
         limits[3].soft = 8 << 20;
         limits[4].soft = 0;
-        limits[RLIMIT_NOFILE] = Limit { soft: 1024, hard: DESCRIPTORS_MAX };
+        limits[RLIMIT_NOFILE] = Limit { soft: DESCRIPTORS_MAX, hard: DESCRIPTORS_MAX };
         limits[8] = Limit { soft: 8 << 20, hard: 8 << 20 };
         // MSGQUEUE, NICE, RTPRIO.
         limits[12] = Limit { soft: 819_200, hard: 819_200 };
