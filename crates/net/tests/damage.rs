@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Talks over a wire that changes bytes, and looks only whether both ends live on.
 fn survive(seed: u64) {
     let faults = Faults { damage_percent: 40, loss_percent: 1, jitter: 200_000, ..Faults::NONE };
-    let mut world = World::with(seed, faults, seed % 2 == 0, 8 << 20);
+    let mut world = World::with(seed, faults, seed.is_multiple_of(2), 8 << 20);
     let listeners =
         [listen(&world.stacks[1], "[::]:80", 8), listen(&world.stacks[0], "[::]:80", 8)];
     let udp: Vec<Arc<UdpSocket>> = (0..2)

@@ -64,7 +64,7 @@ impl Default for TcpOptions {
 /// Smallest buffer.
 const RING_MIN: usize = 4 * 1024;
 /// Largest buffer that is given unasked.
-const RING_MAX: usize = 256 * 1024;
+const RING_MAX: usize = 128 * 1024;
 /// Largest buffer at all.
 const RING_LIMIT: usize = 4 * 1024 * 1024;
 /// The first buffer gets this part of the memory. Later ones get less by the square of what is
