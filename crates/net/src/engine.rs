@@ -4,6 +4,7 @@ use crate::control::Control;
 use crate::hash::KeyedState;
 use crate::icmp::Icmp;
 use crate::neighbor::{Mac, Neighbors, Waiting};
+use crate::raw::Raw;
 use crate::reassembly::Reassembly;
 use crate::route::{Hop, LinkId, Routing, group_mac};
 use crate::tcp::Tcp;
@@ -80,6 +81,7 @@ pub(crate) struct Core {
     pub(crate) spare: Vec<Vec<u8>>,
     pub(crate) tcp: Tcp,
     pub(crate) udp: Udp,
+    pub(crate) raw: Raw,
     pub(crate) icmp: Icmp,
     pub(crate) reassembly: Reassembly,
     /// Identification of the next packet that is fragmented.
@@ -114,6 +116,7 @@ impl Core {
             spare: Vec::new(),
             tcp: Tcp::new(&hash, memory),
             udp: Udp::new(&hash),
+            raw: Raw::default(),
             icmp: Icmp::default(),
             reassembly: Reassembly::default(),
             identification: random() as u32,

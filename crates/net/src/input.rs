@@ -172,6 +172,7 @@ impl Core {
     }
 
     fn deliver_whole(&mut self, link: LinkId, packet: &Packet<'_>, checked: bool) {
+        self.raw_input(link, packet);
         match packet.protocol {
             protocol::TCP => self.tcp_input(link, packet, checked),
             protocol::UDP => self.udp_input(link, packet, checked),

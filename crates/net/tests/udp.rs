@@ -6,7 +6,7 @@ mod common;
 use base::Errno;
 use base::io::{SliceSink, SliceSource};
 use common::{Faults, World, v4, v6};
-use net::{Family, Received, SendOptions, Stack, UdpSocket};
+use net::{Family, RawSocket, Received, SendOptions, Stack, UdpSocket};
 use sched::PollEvents;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -167,4 +167,30 @@ fn a_full_queue_drops_and_goes_on() {
     send(&client, b"x", Some(v4(1, 53))).unwrap();
     world.run(100);
     assert!(receive(&server, 500).is_ok());
+}
+
+#[test]
+fn echo_is_answered_and_reaches_its_socket_only() {
+    let world = World::new(8);
+    for (family, protocol, echo, reply, to) in
+        [(Family::V4, 1, 8, 0, v4(1, 0)), (Family::V6, 58, 128, 129, v6(1, 0))]
+    {
+        let ping = RawSocket::new(&world.stacks[0], family, protocol, true);
+        let other = RawSocket::new(&world.stacks[0], family, protocol, true);
+        let raw = RawSocket::new(&world.stacks[0], family, protocol, false);
+        let mut message = vec![echo, 0, 0, 0, 0, 0, 0, 7];
+        message.extend((0..3000).map(|at| at as u8));
+        let options = SendOptions::default();
+        ping.send(&mut SliceSource::new(&message), Some(to), &options).unwrap();
+        world.run(3_000);
+        let mut bytes = vec![0; 4000];
+        let received = ping.receive(&mut SliceSink::new(&mut bytes), false).unwrap();
+        assert_eq!((received.length, received.from.ip()), (3008, to.ip()));
+        assert_eq!((bytes[0], bytes[7]), (reply, 7));
+        assert_eq!(bytes[8..3008], message[8..]);
+        let nothing = other.receive(&mut SliceSink::new(&mut bytes), false);
+        assert_eq!(nothing.err(), Some(Errno::EAGAIN));
+        let raw = raw.receive(&mut SliceSink::new(&mut bytes), false).unwrap();
+        assert_eq!(raw.length, if family == Family::V4 { 3028 } else { 3008 });
+    }
 }

@@ -13,8 +13,8 @@ use abi::number as nr;
 use alloc::sync::Arc;
 use base::{Errno, UserAddr};
 use net::{
-    Family, NetlinkSocket, Shutdown, TcpSocket, UdpSocket, UnixKind, UnixName, UnixSocket,
-    UnixTarget,
+    Family, NetlinkSocket, RawSocket, Shutdown, TcpSocket, UdpSocket, UnixKind, UnixName,
+    UnixSocket, UnixTarget,
 };
 use vfs::{FileRef, FileType, OpenFile, OpenFlags};
 
@@ -29,8 +29,8 @@ pub const ROWS: &[Row] = &[
         nr::SOCKET,
         "socket",
         &[Name(DOMAINS), Hex, Int],
-        "TCP and UDP over IPv4 and IPv6, Unix sockets, netlink for routing; MPTCP and raw sockets are \
-         EPROTONOSUPPORT",
+        "TCP, UDP, ping and raw over IPv4 and IPv6, Unix, netlink for routing; MPTCP is \
+         EPROTONOSUPPORT, AF_PACKET EAFNOSUPPORT",
         |call| socket(call).into(),
     ),
     full(nr::BIND, "bind", &[Fd, Hex, Int], |call| bind(call).into()),
@@ -62,8 +62,10 @@ pub(crate) mod kind {
 /// Protocols.
 pub(crate) mod protocol {
     pub(crate) const ANY: i32 = 0;
+    pub(crate) const ICMP: i32 = 1;
     pub(crate) const TCP: i32 = 6;
     pub(crate) const UDP: i32 = 17;
+    pub(crate) const ICMPV6: i32 = 58;
     /// Of netlink.
     pub(crate) const ROUTE: i32 = 0;
 }
@@ -115,6 +117,13 @@ fn inet(call: &Call<'_>, family: Family, kind: u32, number: i32) -> Result<Kind,
         (kind::DATAGRAM, protocol::ANY | protocol::UDP) => {
             Ok(Kind::Udp(UdpSocket::new(stack, family)))
         }
+        (kind::DATAGRAM, protocol::ICMP) if family == Family::V4 => {
+            Ok(Kind::Raw(RawSocket::new(stack, family, protocol::ICMP as u8, true)))
+        }
+        (kind::DATAGRAM, protocol::ICMPV6) if family == Family::V6 => {
+            Ok(Kind::Raw(RawSocket::new(stack, family, protocol::ICMPV6 as u8, true)))
+        }
+        (kind::RAW, 1..=255) => Ok(Kind::Raw(RawSocket::new(stack, family, number as u8, false))),
         (kind::STREAM | kind::DATAGRAM | kind::RAW, _) => Err(Errno::EPROTONOSUPPORT),
         (kind::SEQPACKET, _) => Err(Errno::ESOCKTNOSUPPORT),
         _ => Err(Errno::EINVAL),
@@ -198,6 +207,7 @@ fn bind(call: &Call<'_>) -> Result<usize, Errno> {
     match (&socket.kind, address) {
         (Kind::Tcp(tcp), Address::Inet(address)) => tcp.bind(address)?,
         (Kind::Udp(udp), Address::Inet(address)) => udp.bind(address)?,
+        (Kind::Raw(raw), Address::Inet(address)) => raw.bind(address)?,
         (Kind::Unix(unix), Address::Unix(name)) => bind_unix(call, unix, name)?,
         (Kind::Netlink(netlink), Address::Netlink(port, groups)) => netlink.bind(port, groups)?,
         (Kind::Unix(_) | Kind::Netlink(_), _) => return Err(Errno::EINVAL),
@@ -211,7 +221,7 @@ fn listen(call: &Call<'_>) -> Result<usize, Errno> {
     match &SocketFile::of(&open)?.kind {
         Kind::Tcp(tcp) => tcp.listen(call.int(1)).map(|()| 0),
         Kind::Unix(unix) => unix.listen(call.int(1)).map(|()| 0),
-        Kind::Udp(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
+        Kind::Udp(_) | Kind::Raw(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
     }
 }
 
@@ -226,7 +236,7 @@ fn accepted(listener: &SocketFile) -> Result<Arc<SocketFile>, Errno> {
             let connection = unix.accept()?;
             Ok(SocketFile::new(&listener.stack, Kind::Unix(connection)))
         }
-        Kind::Udp(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
+        Kind::Udp(_) | Kind::Raw(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
     }
 }
 
@@ -285,6 +295,8 @@ fn connect(call: &Call<'_>) -> Result<Outcome, Errno> {
         (Kind::Tcp(tcp), Address::Unspecified) => tcp.disconnect(),
         (Kind::Udp(udp), Address::Inet(address)) => udp.connect(Some(address)),
         (Kind::Udp(udp), Address::Unspecified) => udp.connect(None),
+        (Kind::Raw(raw), Address::Inet(address)) => raw.connect(Some(address)),
+        (Kind::Raw(raw), Address::Unspecified) => raw.connect(None),
         (Kind::Unix(unix), Address::Unspecified) => unix.connect(None),
         (Kind::Unix(unix), address @ Address::Unix(_)) => {
             let Destination::Unix(target) = Destination::of(call.process(), address)? else {

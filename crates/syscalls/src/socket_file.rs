@@ -13,8 +13,8 @@ use core::any::Any;
 use core::net::SocketAddr;
 use core::time::Duration;
 use net::{
-    Family, NetlinkSocket, Received, Right, SendOptions, Shutdown, Stack, TcpSocket, TcpState,
-    UdpSocket, UnixKind, UnixName, UnixSocket,
+    Family, NetlinkSocket, RawSocket, Received, Right, SendOptions, Shutdown, Stack, TcpSocket,
+    TcpState, UdpSocket, UnixKind, UnixName, UnixSocket,
 };
 use sched::{Notifier, PollEvents};
 use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
@@ -23,6 +23,7 @@ use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
 pub(crate) enum Kind {
     Tcp(Arc<TcpSocket>),
     Udp(Arc<UdpSocket>),
+    Raw(Arc<RawSocket>),
     Unix(Arc<UnixSocket>),
     Netlink(Arc<NetlinkSocket>),
 }
@@ -98,6 +99,7 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => inet(tcp.family()),
             Kind::Udp(udp) => inet(udp.family()),
+            Kind::Raw(raw) => inet(raw.family()),
             Kind::Unix(_) => family::UNIX,
             Kind::Netlink(_) => family::NETLINK,
         }
@@ -108,7 +110,7 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(_) => true,
             Kind::Unix(unix) => unix.kind() == UnixKind::Stream,
-            Kind::Udp(_) | Kind::Netlink(_) => false,
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Netlink(_) => false,
         }
     }
 
@@ -122,7 +124,8 @@ impl SocketFile {
                 UnixKind::Packets => kind::SEQPACKET.cast_signed(),
                 UnixKind::Datagram => kind::DATAGRAM.cast_signed(),
             },
-            Kind::Netlink(_) => kind::RAW.cast_signed(),
+            Kind::Raw(raw) if raw.is_ping() => kind::DATAGRAM.cast_signed(),
+            Kind::Raw(_) | Kind::Netlink(_) => kind::RAW.cast_signed(),
         }
     }
 
@@ -131,6 +134,7 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(_) => protocol::TCP,
             Kind::Udp(_) => protocol::UDP,
+            Kind::Raw(raw) => i32::from(raw.protocol()),
             Kind::Unix(_) | Kind::Netlink(_) => protocol::ANY,
         }
     }
@@ -140,7 +144,7 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.info().is_some_and(|info| info.state == TcpState::Listen),
             Kind::Unix(unix) => unix.is_listening(),
-            Kind::Udp(_) | Kind::Netlink(_) => false,
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Netlink(_) => false,
         }
     }
 
@@ -150,7 +154,7 @@ impl SocketFile {
             Kind::Tcp(tcp) => tcp.take_error(),
             Kind::Udp(udp) => udp.take_error(),
             Kind::Unix(unix) => unix.take_error(),
-            Kind::Netlink(_) => None,
+            Kind::Raw(_) | Kind::Netlink(_) => None,
         }
     }
 
@@ -158,6 +162,7 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => Address::Inet(tcp.local_address()),
             Kind::Udp(udp) => Address::Inet(udp.local_address()),
+            Kind::Raw(raw) => Address::Inet(raw.local_address()),
             Kind::Unix(unix) => Address::Unix(unix.local_name()),
             Kind::Netlink(netlink) => {
                 let (port, groups) = netlink.local();
@@ -170,6 +175,7 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.peer_address().map(Address::Inet),
             Kind::Udp(udp) => udp.peer_address().map(Address::Inet),
+            Kind::Raw(raw) => raw.peer_address().map(Address::Inet),
             Kind::Unix(unix) => unix.peer_name().map(Address::Unix),
             // The kernel.
             Kind::Netlink(_) => Ok(Address::Netlink(0, 0)),
@@ -181,7 +187,7 @@ impl SocketFile {
             Kind::Tcp(tcp) => tcp.shutdown(how),
             Kind::Udp(udp) => udp.shutdown(how),
             Kind::Unix(unix) => unix.shutdown(how),
-            Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
+            Kind::Raw(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -196,6 +202,7 @@ impl SocketFile {
             // A stream has its peer: an address is ignored.
             Kind::Tcp(tcp) => tcp.send(source),
             Kind::Udp(udp) => udp.send(source, inet(to)?, &extra.options),
+            Kind::Raw(raw) => raw.send(source, inet(to)?, &extra.options),
             Kind::Unix(unix) => {
                 let to = match to {
                     None => None,
@@ -226,6 +233,16 @@ impl SocketFile {
                     rights: Vec::new(),
                 },
             }),
+            Kind::Raw(raw) => {
+                let received = raw.receive(sink, peek)?;
+                Ok(Incoming {
+                    stored: received.stored,
+                    length: received.length,
+                    from: Some(Address::Inet(received.from)),
+                    details: Some(received),
+                    rights: Vec::new(),
+                })
+            }
             Kind::Unix(unix) => {
                 let received = unix.receive(sink, peek)?;
                 let files = received.rights.into_iter();
@@ -284,6 +301,7 @@ impl File for SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.poll(),
             Kind::Udp(udp) => udp.poll(),
+            Kind::Raw(raw) => raw.poll(),
             Kind::Unix(unix) => unix.poll(),
             Kind::Netlink(netlink) => netlink.poll(),
         }
@@ -293,6 +311,7 @@ impl File for SocketFile {
         Some(match &self.kind {
             Kind::Tcp(tcp) => tcp.notifier(),
             Kind::Udp(udp) => udp.notifier(),
+            Kind::Raw(raw) => raw.notifier(),
             Kind::Unix(unix) => unix.notifier(),
             Kind::Netlink(netlink) => netlink.notifier(),
         })
@@ -307,6 +326,7 @@ impl File for SocketFile {
         let (readable, unsent) = match &self.kind {
             Kind::Tcp(tcp) => (tcp.readable_bytes(), tcp.unsent_bytes()),
             Kind::Udp(udp) => (udp.readable_bytes(), 0),
+            Kind::Raw(raw) => (raw.readable_bytes(), 0),
             Kind::Unix(unix) => (unix.readable_bytes(), 0),
             Kind::Netlink(_) => (0, 0),
         };
@@ -322,6 +342,7 @@ impl File for SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.close(),
             Kind::Udp(udp) => udp.close(),
+            Kind::Raw(raw) => raw.close(),
             Kind::Unix(unix) => unix.close(),
             Kind::Netlink(netlink) => netlink.close(),
         }

@@ -267,7 +267,10 @@ fn set_flag(socket: &SocketFile, name: i32, on: bool) -> Result<(), Errno> {
             so::BROADCAST => options.broadcast = on,
             _ => {}
         }),
-        Kind::Unix(_) | Kind::Netlink(_) => {}
+        Kind::Raw(raw) if name == so::BROADCAST => {
+            raw.set_options(|options| options.broadcast = on);
+        }
+        Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => {}
     }
     keep(socket, level::SOCKET, name, i32::from(on))
 }
@@ -291,7 +294,8 @@ fn set_buffer(socket: &SocketFile, send: bool, asked: usize) {
                 options.receive_buffer = granted;
             }
         }),
-        Kind::Unix(_) | Kind::Netlink(_) => {}
+        Kind::Raw(raw) if !send => raw.set_options(|options| options.receive_buffer = granted),
+        Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => {}
     }
 }
 
@@ -299,15 +303,16 @@ fn set_buffer(socket: &SocketFile, send: bool, asked: usize) {
 const TCP_RECEIVE_BUFFER: usize = 131_072;
 const TCP_SEND_BUFFER: usize = 16_384;
 
-fn buffer(socket: &SocketFile, send: bool) -> Vec<u8> {
+fn buffer(socket: &SocketFile, send: bool) -> Result<Vec<u8>, Errno> {
     let bytes = match &socket.kind {
         Kind::Tcp(tcp) if send => tcp.options().send_buffer.unwrap_or(TCP_SEND_BUFFER),
         Kind::Tcp(tcp) => tcp.options().receive_buffer.unwrap_or(TCP_RECEIVE_BUFFER),
         Kind::Udp(udp) if send => udp.options().send_buffer,
         Kind::Udp(udp) => udp.options().receive_buffer,
-        Kind::Unix(_) | Kind::Netlink(_) => BUFFER_MAX,
+        Kind::Raw(raw) if !send => raw.options()?.receive_buffer,
+        Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => BUFFER_MAX,
     };
-    int(i32::try_from(bytes).unwrap_or(i32::MAX))
+    Ok(int(i32::try_from(bytes).unwrap_or(i32::MAX)))
 }
 
 fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
@@ -319,8 +324,8 @@ fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
         // There is one process, and root runs it.
         so::PEERCRED if socket.domain() == family::UNIX => credentials().to_vec(),
         so::ACCEPTCONN => truth(socket.is_listening()),
-        so::SNDBUF => buffer(socket, true),
-        so::RCVBUF => buffer(socket, false),
+        so::SNDBUF => buffer(socket, true)?,
+        so::RCVBUF => buffer(socket, false)?,
         so::RCVTIMEO => time_bytes(socket.settings.lock().receive_timeout),
         so::SNDTIMEO => time_bytes(socket.settings.lock().send_timeout),
         so::RCVLOWAT | so::SNDLOWAT => int(1),

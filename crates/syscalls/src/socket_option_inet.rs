@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base::Errno;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
-use net::{LinkId, TcpOptions, UdpOptions};
+use net::{LinkId, RawOptions, TcpOptions, UdpOptions};
 
 /// Options of TCP.
 mod tcp {
@@ -28,6 +28,7 @@ mod ip {
     pub(super) const LEVEL: i32 = 0;
     pub(super) const TOS: i32 = 1;
     pub(super) const TTL: i32 = 2;
+    pub(super) const HDRINCL: i32 = 3;
     pub(super) const PKTINFO: i32 = 8;
     pub(super) const MTU_DISCOVER: i32 = 10;
     pub(super) const RECVTTL: i32 = 12;
@@ -154,6 +155,12 @@ fn set_udp(socket: &SocketFile, change: impl Fn(&mut UdpOptions)) {
     }
 }
 
+fn set_raw(socket: &SocketFile, change: impl Fn(&mut RawOptions)) {
+    if let Kind::Raw(raw) = &socket.kind {
+        raw.set_options(change);
+    }
+}
+
 fn set_hop_limit(socket: &SocketFile, value: i32) -> Result<(), Errno> {
     let hops = match value {
         -1 => 64,
@@ -161,6 +168,7 @@ fn set_hop_limit(socket: &SocketFile, value: i32) -> Result<(), Errno> {
         _ => return Err(Errno::EINVAL),
     };
     set_udp(socket, |options| options.hop_limit = hops);
+    set_raw(socket, |options| options.hop_limit = hops);
     apply(socket, |options| options.hop_limit = hops)
 }
 
@@ -237,9 +245,14 @@ pub(crate) fn set_ip(socket: &SocketFile, name: i32, value: &Value<'_>) -> Resul
         ip::TOS => {
             let class = value.int_or_byte()? as u8;
             set_udp(socket, |options| options.traffic_class = class);
+            set_raw(socket, |options| options.traffic_class = class);
             keep(socket, ip::LEVEL, name, i32::from(class))?;
         }
         ip::TTL => set_hop_limit(socket, value.int_or_byte()?)?,
+        ip::HDRINCL if matches!(socket.kind, Kind::Raw(_)) => {
+            let on = value.int_or_byte()? != 0;
+            set_raw(socket, |options| options.header_included = on);
+        }
         ip::PKTINFO => socket.settings.lock().packet_info = value.int_or_byte()? != 0,
         ip::RECVTTL => socket.settings.lock().receive_ttl = value.int_or_byte()? != 0,
         ip::RECVTOS => socket.settings.lock().receive_tos = value.int_or_byte()? != 0,
@@ -275,6 +288,7 @@ fn hop_limit(socket: &SocketFile) -> i32 {
     i32::from(match &socket.kind {
         Kind::Udp(udp) => udp.options().hop_limit,
         Kind::Tcp(tcp) => tcp.options().hop_limit,
+        Kind::Raw(raw) => raw.options().map_or(0, |options| options.hop_limit),
         Kind::Unix(_) | Kind::Netlink(_) => 0,
     })
 }
@@ -352,7 +366,7 @@ pub(crate) fn get_ipv6(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno>
         ipv6::V6ONLY => truth(match &socket.kind {
             Kind::Tcp(tcp) => tcp.options().v6_only,
             Kind::Udp(udp) => udp.options().v6_only,
-            Kind::Unix(_) | Kind::Netlink(_) => false,
+            Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => false,
         }),
         ipv6::UNICAST_HOPS => int(hop_limit(socket)),
         ipv6::MULTICAST_HOPS => int(i32::from(udp_options(socket).multicast_hop_limit)),
