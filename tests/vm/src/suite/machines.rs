@@ -1,10 +1,14 @@
 //! Machine types and memory sizes.
 
+use std::time::Duration;
+
+use anyhow::Result;
+
 use crate::build::{self, Variant};
+use crate::http::KeepAlive;
 use crate::process::Exit;
 use crate::suite::{LIMIT, Set, Test};
-use crate::vm::{Mode, Vm};
-use anyhow::Result;
+use crate::vm::{Mode, Running, Vm};
 
 const MIB: u64 = 1 << 20;
 
@@ -59,6 +63,7 @@ pub(super) fn tests() -> Vec<Test> {
         tests.push(Test::new(format!("memory/{size}"), *set, run).in_machine());
     }
     tests.push(Test::new("memory/server/16M".into(), Set::Core, small_server).in_machine());
+    tests.push(Test::new("memory/server/24M".into(), Set::Core, many_connections).in_machine());
     tests
 }
 
@@ -83,15 +88,31 @@ fn memory(mode: &Mode, kind: Option<&str>, size: &str) -> Result<()> {
     .run(LIMIT)
 }
 
-/// The example server in 16 MiB answers a thousand requests.
+/// The example server in 16 MiB answers two thousand requests. The image lies in that memory too, so
+/// it is built without debug information.
 fn small_server(mode: &Mode) -> Result<()> {
-    let elf = build::go("examples/hello", build::NEWEST, Variant::Plain)?;
-    let mut vm = Vm::of(&elf, mode).memory("16M");
-    let address = vm.listen(80)?;
-    let mut running = vm.args(["-listen", &address]).start()?;
-    running.get_until_ready(80, "/")?;
-    for _ in 0..1000 {
+    let mut running = server(mode, Variant::Stripped, "16M")?;
+    let mut connection = KeepAlive::open(running.port(80)?, Duration::from_secs(30))?;
+    for _ in 0..2000 {
+        connection.request("GET", "/", b"").map_err(|error| running.explain(error))?;
+    }
+    running.still_runs()
+}
+
+/// A connection for each request, so that closed ones pile up.
+fn many_connections(mode: &Mode) -> Result<()> {
+    let mut running = server(mode, Variant::Plain, "24M")?;
+    for _ in 0..3000 {
         running.get(80, "/")?;
     }
     running.still_runs()
+}
+
+fn server(mode: &Mode, variant: Variant, memory: &str) -> Result<Running> {
+    let elf = build::go("examples/hello", build::NEWEST, variant)?;
+    let mut vm = Vm::of(&elf, mode).memory(memory);
+    let address = vm.listen(80)?;
+    let mut running = vm.args(["-listen", &address]).start()?;
+    running.get_until_ready(80, "/")?;
+    Ok(running)
 }
