@@ -152,9 +152,13 @@ impl Engine {
         for step in 0..count {
             let port = first + (random.wrapping_add(step) % count) as u16;
             let tuple = Tuple::of(source, port, remote.ip(), remote.port());
+            // Over loopback the other end rests here too, and would answer a SYN with an
+            // acknowledgement: the connection would wait for its retransmission.
+            let other_end = Tuple::of(remote.ip(), remote.port(), source, port);
             let free = !tcp.ports.is_claimed(port)
                 && !tcp.tuples.contains_key(&tuple)
-                && !tcp.time_wait.contains(&tuple);
+                && !tcp.time_wait.contains(&tuple)
+                && !tcp.time_wait.contains(&other_end);
             if free {
                 return Ok(port);
             }
