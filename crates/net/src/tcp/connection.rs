@@ -82,6 +82,8 @@ pub(crate) struct Connection {
     acknowledged: Option<u32>,
     /// Where the peer's FIN is, when it came before data that is still missing.
     fin_at: Option<u32>,
+    /// The acknowledgement and window that the engine was last given.
+    told: Option<(u32, u16)>,
 }
 
 impl Connection {
@@ -119,6 +121,7 @@ impl Connection {
             reno: false,
             acknowledged: None,
             fin_at: None,
+            told: None,
         }
     }
 
@@ -193,6 +196,29 @@ impl Connection {
             self.acknowledged = Some(segment.acknowledgement);
         }
         true
+    }
+
+    /// The acknowledgement within a segment that the engine refuses because there is no room for its
+    /// data: it is to be given to the engine by itself (RFC 9293, 3.10.7.4).
+    ///
+    /// smoltcp 0.14 drops such segments whole. When both ends are full, and one has sent beyond the
+    /// other's window (as its fast retransmission does), neither hears that the other has room again.
+    pub(crate) fn refused_acknowledgement(&mut self, segment: &Segment) -> Option<Segment> {
+        if !segment.has(flag::ACK) || segment.has(flag::SYN | flag::RST) {
+            return None;
+        }
+        let socket = self.socket();
+        let full = socket.recv_queue() == socket.recv_capacity();
+        let next = self.sent.acknowledgement;
+        // From the connection's own past or future, not from anywhere: others could forge it.
+        let distance = segment.sequence.wrapping_sub(next).cast_signed().unsigned_abs() as usize;
+        let refused =
+            full && (segment.length > 0 || distance > 0) && distance <= socket.recv_capacity();
+        let news = Some((segment.acknowledgement, segment.window));
+        if core::mem::replace(&mut self.told, news) == news || !refused {
+            return None;
+        }
+        Some(Segment { sequence: next, flags: flag::ACK, length: 0, ..*segment })
     }
 
     /// The peer's FIN, when the engine has ignored it for data that was missing: it is to be

@@ -47,10 +47,7 @@ pub(super) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for program in PROGRAMS {
         for version in build::ALL {
-            // `big` shows a known stall of TCP (CHANGELOG, "Known problems"): the last bytes of a
-            // connection that is closed while the peer's window is shut. It stays red in `all`.
-            let is_core = build::CORE.contains(&version) && program.name != "big";
-            let set = if is_core { Set::Core } else { Set::All };
+            let set = if build::CORE.contains(&version) { Set::Core } else { Set::All };
             tests.push(Test::new(format!("{}/{version}", program.name), set, move |mode| {
                 let elf =
                     build::go(&format!("programs/{}", program.name), version, Variant::Plain)?;
