@@ -10,7 +10,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::io::{Sink, Source};
 use base::sync::SpinLock;
-use base::{Errno, Signal, WallTime};
+use base::{Errno, Signal};
 use core::any::Any;
 use sched::{Notifier, PollEvents};
 use syscalls::process::Process;
@@ -19,8 +19,11 @@ use vfs::file::File;
 use vfs::metadata::{FileType, Metadata};
 use vfs::tty::{Tty, TtyHooks};
 
-/// Most typed bytes kept for a program that does not read.
+/// With this many bytes waiting for the program no more are taken from the line: whoever sends
+/// waits, as at a pipe. (An escape behind them waits too.)
 const INPUT_BYTES: usize = 64 * 1024;
+/// How much is taken from the line at once.
+const CHUNK_BYTES: usize = 64;
 /// Starts an escape on a plain input stream.
 const ESCAPE: u8 = 0x10;
 /// Escapes: the end of the input, and the signals of Ctrl-C and Ctrl-\.
@@ -76,16 +79,22 @@ impl Console {
 
     /// Moves typed bytes from the machine to the program.
     pub(crate) fn receive(&self) {
-        let mut bytes = [0; 64];
-        loop {
-            let count = hal::console::read(&mut bytes);
-            let Some(typed) = bytes.get(..count).filter(|typed| !typed.is_empty()) else { return };
-            match &self.plain {
-                Some(plain) => plain.input(typed),
-                None => self.tty.input(typed),
+        let mut bytes = [0; CHUNK_BYTES];
+        match &self.plain {
+            Some(plain) => plain.pull(),
+            None => {
+                while let Some(typed) = typed(&mut bytes) {
+                    self.tty.input(typed);
+                }
             }
         }
     }
+}
+
+/// The next bytes that came over the line; `None` when there are none.
+fn typed(bytes: &mut [u8; CHUNK_BYTES]) -> Option<&[u8]> {
+    let count = hal::console::read(bytes);
+    bytes.get(..count).filter(|typed| !typed.is_empty())
 }
 
 #[derive(Default)]
@@ -97,6 +106,7 @@ struct Input {
 
 /// Standard input, output and error as streams of bytes.
 pub(crate) struct PlainConsole {
+    number: u64,
     input: SpinLock<Input>,
     notifier: Notifier,
     target: Arc<Target>,
@@ -104,7 +114,17 @@ pub(crate) struct PlainConsole {
 
 impl PlainConsole {
     fn new(target: Arc<Target>) -> Self {
-        Self { input: SpinLock::default(), notifier: Notifier::new(), target }
+        let number = vfs::anonymous::next_number();
+        Self { number, input: SpinLock::default(), notifier: Notifier::new(), target }
+    }
+
+    /// Takes what came over the line, as far as there is room.
+    fn pull(&self) {
+        let mut bytes = [0; CHUNK_BYTES];
+        while self.input.lock().bytes.len() < INPUT_BYTES {
+            let Some(typed) = typed(&mut bytes) else { return };
+            self.input(typed);
+        }
     }
 
     fn input(&self, typed: &[u8]) {
@@ -117,8 +137,7 @@ impl PlainConsole {
                     (true, ESCAPED_END) => input.ended = true,
                     (true, ESCAPED_INTERRUPT) => signals.push(SIGINT),
                     (true, ESCAPED_QUIT) => signals.push(SIGQUIT),
-                    _ if input.bytes.len() < INPUT_BYTES => input.bytes.push_back(byte),
-                    _ => {}
+                    _ => input.bytes.push_back(byte),
                 }
             }
         }
@@ -135,33 +154,22 @@ impl File for PlainConsole {
     }
 
     fn metadata(&self) -> Result<Metadata, Errno> {
-        let time = WallTime::default();
-        Ok(Metadata {
-            kind: FileType::Fifo,
-            permissions: 0o600,
-            inode: 1,
-            device: 12,
-            special_device: 0,
-            links: 1,
-            user: 0,
-            group: 0,
-            bytes: 0,
-            blocks: 0,
-            accessed: time,
-            modified: time,
-            changed: time,
-            created: time,
-        })
+        Ok(Metadata::anonymous(FileType::Fifo, 0o600, self.number))
     }
 
     fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
-        let mut input = self.input.lock();
-        if input.bytes.is_empty() {
-            return if input.ended { Ok(0) } else { Err(Errno::EAGAIN) };
-        }
-        let (front, _) = input.bytes.as_slices();
-        let count = sink.put(front)?;
-        input.bytes.drain(..count);
+        let count = {
+            let mut input = self.input.lock();
+            if input.bytes.is_empty() {
+                return if input.ended { Ok(0) } else { Err(Errno::EAGAIN) };
+            }
+            let (front, _) = input.bytes.as_slices();
+            let count = sink.put(front)?;
+            input.bytes.drain(..count);
+            count
+        };
+        // What had no room stayed on the line, and the line calls only once.
+        self.pull();
         Ok(count)
     }
 
@@ -191,5 +199,42 @@ impl File for PlainConsole {
 
     fn notifier(&self) -> Option<&Notifier> {
         Some(&self.notifier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::io::SliceSink;
+
+    /// A program that reads more slowly than the bytes come loses none of them.
+    #[test]
+    fn piped_input_waits_for_a_slow_program() {
+        hal::sim::reset(1, 64);
+        let console = Console::new(false, &Arc::new(Target::default()));
+        let plain = console.plain().expect("no terminal was asked for");
+        let sent: Vec<u8> = (0..300_000_u32).map(|at| (at * 7 >> 3) as u8).collect();
+        let mut line = Vec::new();
+        for &byte in &sent {
+            if byte == ESCAPE {
+                line.push(ESCAPE);
+            }
+            line.push(byte);
+        }
+        line.extend([ESCAPE, ESCAPED_END]);
+        hal::sim::type_console(&line);
+        // One interrupt: the line does not call again before it was read empty.
+        console.receive();
+        let mut got = Vec::new();
+        let mut buffer = [0; 1000];
+        loop {
+            let mut sink = SliceSink::new(&mut buffer);
+            match plain.read(0, &mut sink) {
+                Ok(0) => break,
+                Ok(count) => got.extend_from_slice(&buffer[..count]),
+                Err(errno) => panic!("read: {errno} after {} bytes", got.len()),
+            }
+        }
+        assert!(got == sent, "{} bytes came of {}", got.len(), sent.len());
     }
 }
