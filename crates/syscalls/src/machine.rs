@@ -127,12 +127,6 @@ impl Machine {
             return true;
         }
         let now = hal::clock::now();
-        if self.timers.earliest() <= now {
-            // Before the running task goes back into the queue: what wakes now must not wait for
-            // another turn of it.
-            self.timers.expire(now);
-            return true;
-        }
-        now.nanoseconds() >= self.slice_end.load(Ordering::Relaxed)
+        self.timers.earliest() <= now || now.nanoseconds() >= self.slice_end.load(Ordering::Relaxed)
     }
 }
