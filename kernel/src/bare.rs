@@ -1,6 +1,5 @@
 //! The machine from power-on to the program's end.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use base::PAGE_SIZE;
@@ -109,13 +108,15 @@ fn say_machine(info: &BootInfo) {
 }
 
 fn say(line: Arguments<'_>) {
-    let text: Box<str> = format!("{line}").into();
-    hal::console::write(text.as_bytes());
+    hal::console::write(format!("{line}").as_bytes());
 }
 
-/// The machine cannot run the program: says why, to the console and to `egg`, and ends.
+/// The machine cannot run the program: says why, to `egg` or else on the console, and ends.
 fn refuse(problem: &StartError) -> ! {
-    say(format_args!("eggos: {problem}\n"));
-    hal::console::control(&format!("refused {problem}"));
+    if hal::console::has_control() {
+        hal::console::control(&format!("refused {problem}"));
+    } else {
+        say(format_args!("eggos: {problem}\n"));
+    }
     hal::power::off(true)
 }
