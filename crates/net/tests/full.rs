@@ -5,13 +5,13 @@ mod common;
 
 use base::{Errno, Instant};
 use common::{World, listen, receive, send};
-use net::{Family, Shutdown, TcpSocket};
+use net::{Family, Shutdown, TcpSocket, TcpState};
 
 /// What the client sends: more than all buffers of both ends hold.
 const BYTES: usize = 8 << 20;
 
 fn byte(at: usize) -> u8 {
-    (at * 7 >> 3) as u8
+    ((at * 7) >> 3) as u8
 }
 
 /// The server's side: what it read and could not write yet.
@@ -92,5 +92,11 @@ fn an_echo_goes_on_after_both_ends_were_full() {
             assert!(world.now() < deadline, "seed {seed} stalls: {sent} sent, {got} came back");
         }
         assert_eq!(got, BYTES, "seed {seed}");
+        // The client knows all; the server must come to know that it does.
+        client.close();
+        world.run(5_000);
+        let left = stack.tcp_sockets();
+        let left: Vec<_> = left.iter().filter(|row| row.state != TcpState::Listen).collect();
+        assert!(left.is_empty(), "seed {seed}: {left:?}");
     }
 }

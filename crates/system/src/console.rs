@@ -213,7 +213,7 @@ mod tests {
         hal::sim::reset(1, 64);
         let console = Console::new(false, &Arc::new(Target::default()));
         let plain = console.plain().expect("no terminal was asked for");
-        let sent: Vec<u8> = (0..300_000_u32).map(|at| (at * 7 >> 3) as u8).collect();
+        let sent: Vec<u8> = (0..300_000_u32).map(|at| ((at * 7) >> 3) as u8).collect();
         let mut line = Vec::new();
         for &byte in &sent {
             if byte == ESCAPE {

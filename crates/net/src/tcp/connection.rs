@@ -84,6 +84,10 @@ pub(crate) struct Connection {
     fin_at: Option<u32>,
     /// The acknowledgement and window that the engine was last given.
     told: Option<(u32, u16)>,
+    /// The sequence number of the peer's first byte: what our first acknowledgement was.
+    first: Option<u32>,
+    /// Bytes that readers took so far, modulo 2^32.
+    consumed: u32,
 }
 
 impl Connection {
@@ -122,6 +126,8 @@ impl Connection {
             acknowledged: None,
             fin_at: None,
             told: None,
+            first: None,
+            consumed: 0,
         }
     }
 
@@ -198,27 +204,41 @@ impl Connection {
         true
     }
 
-    /// The acknowledgement within a segment that the engine refuses because there is no room for its
-    /// data: it is to be given to the engine by itself (RFC 9293, 3.10.7.4).
+    /// The sequence number that comes next from the peer (RFC 9293's RCV.NXT). The engine keeps it
+    /// to itself, and what it acknowledged last may be less: acknowledgements are delayed.
+    fn expected(&self) -> Option<u32> {
+        let socket = self.socket();
+        let fin = u32::from(Self::peer_finished(socket.state()));
+        Some(self.first?.wrapping_add(self.consumed).wrapping_add(socket.recv_queue() as u32 + fin))
+    }
+
+    /// A reader took `count` bytes.
+    pub(crate) fn note_consumed(&mut self, count: usize) {
+        self.consumed = self.consumed.wrapping_add(count as u32);
+    }
+
+    /// The acknowledgement within a segment that the engine may refuse for its place or its data:
+    /// it is to be given to the engine first, by itself (RFC 9293, 3.10.7.4).
     ///
-    /// smoltcp 0.14 drops such segments whole. When both ends are full, and one has sent beyond the
-    /// other's window (as its fast retransmission does), neither hears that the other has room again.
+    /// smoltcp 0.14 drops segments outside its window whole. When both ends are full, and one has
+    /// sent beyond the other's window, neither hears that the other has room again.
     pub(crate) fn refused_acknowledgement(&mut self, segment: &Segment) -> Option<Segment> {
         if !segment.has(flag::ACK) || segment.has(flag::SYN | flag::RST) {
             return None;
         }
+        let expected = self.expected()?;
         let socket = self.socket();
-        let full = socket.recv_queue() == socket.recv_capacity();
-        let next = self.sent.acknowledgement;
+        let (capacity, held) = (socket.recv_capacity(), socket.recv_queue());
         // From the connection's own past or future, not from anywhere: others could forge it.
-        let distance = segment.sequence.wrapping_sub(next).cast_signed().unsigned_abs() as usize;
-        let refused =
-            full && (segment.length > 0 || distance > 0) && distance <= socket.recv_capacity();
+        let distance = segment.sequence.wrapping_sub(expected).cast_signed().unsigned_abs();
+        // With half of the buffer free the window that the peer knows cannot be shut.
+        let taken = distance == 0 && (segment.length == 0 || held * 2 <= capacity);
         let news = Some((segment.acknowledgement, segment.window));
-        if core::mem::replace(&mut self.told, news) == news || !refused {
+        if core::mem::replace(&mut self.told, news) == news || taken || distance as usize > capacity
+        {
             return None;
         }
-        Some(Segment { sequence: next, flags: flag::ACK, length: 0, ..*segment })
+        Some(Segment { sequence: expected, flags: flag::ACK, length: 0, ..*segment })
     }
 
     /// The peer's FIN, when the engine has ignored it for data that was missing: it is to be
@@ -256,7 +276,7 @@ impl Connection {
         {
             self.sent.highest = Some(end);
         }
-        self.sent.acknowledgement = sent.acknowledgement;
+        self.first = self.first.or(sent.acknowledgement);
         self.sent.small_end = sent.small_end;
         if sent.retransmitted && !self.reno {
             // The path loses: from now on, slow start and congestion avoidance.
@@ -295,7 +315,7 @@ impl Connection {
     /// A record of the connection for late segments. `fin_wait`: the peer's FIN is still to come.
     pub(crate) fn remains(&self, fin_wait: bool) -> timewait::Record {
         let sequence = self.sent.highest.unwrap_or_default();
-        timewait::TimeWait::record(sequence, self.sent.acknowledgement, fin_wait)
+        timewait::TimeWait::record(sequence, self.expected().unwrap_or_default(), fin_wait)
     }
 
     /// True when everything the connection has to say was said, so that remains can take over.

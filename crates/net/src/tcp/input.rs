@@ -82,13 +82,12 @@ impl Core {
         if !connection.arriving(segment, now) {
             return;
         }
-        let acknowledgement = connection.refused_acknowledgement(segment);
-        self.tcp_feed(id, packet.bytes);
-        if let Some(acknowledgement) = acknowledgement {
+        if let Some(acknowledgement) = connection.refused_acknowledgement(segment) {
             let bytes = acknowledgement.packet(packet.from, packet.to, self.buffer());
             self.tcp_feed(id, &bytes);
             self.recycle(bytes);
         }
+        self.tcp_feed(id, packet.bytes);
         let Some(connection) =
             self.tcp.entries.get_mut(id).and_then(|entry| entry.connection_mut())
         else {

@@ -222,6 +222,9 @@ impl Engine {
             && connection.socket().can_recv()
         {
             let moved = move_received(connection, sink, peek)?;
+            if !peek {
+                connection.note_consumed(moved);
+            }
             let linked = connection.linked;
             // The window may have opened.
             if moved > 0 && !peek && linked {

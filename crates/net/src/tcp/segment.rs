@@ -111,8 +111,8 @@ pub(crate) struct Sent {
     pub(crate) count: u32,
     /// The highest sequence number sent, and whether anything was.
     pub(crate) highest: Option<u32>,
-    /// The last acknowledgement sent.
-    pub(crate) acknowledgement: u32,
+    /// The first acknowledgement sent, if any.
+    pub(crate) acknowledgement: Option<u32>,
     /// Something was sent again.
     pub(crate) retransmitted: bool,
     /// The largest segment of the path, in bytes of data.
@@ -136,7 +136,7 @@ impl Sent {
             wire::put_u32(tcp, SEQUENCE_AT, front);
         }
         if segment.has(flag::ACK) {
-            self.acknowledgement = segment.acknowledgement;
+            self.acknowledgement.get_or_insert(segment.acknowledgement);
         }
         let end = segment.sequence.wrapping_add(segment.sequence_length());
         if segment.length.checked_rem(self.largest).is_some_and(|rest| rest > 0) {
