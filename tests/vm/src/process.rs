@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +128,7 @@ impl Process {
 
     /// Sends the signal (`INT`, `TERM` …) to the process itself, not to its group.
     pub fn signal(&self, name: &str) -> Result<()> {
-        kill(name, &self.child.id().to_string())
+        kill(name, self.child.id(), false)
     }
 
     /// The process id.
@@ -139,22 +141,18 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.ended.is_none() {
             // Not an error when it is gone already.
-            let _ = kill("KILL", &format!("-{}", self.child.id()));
+            let _ = kill("KILL", self.child.id(), true);
             let _ = self.child.wait();
         }
     }
 }
 
-fn kill(name: &str, target: &str) -> Result<()> {
-    let status = Command::new("kill")
-        .args([&format!("-{name}"), "--", target])
-        .stderr(Stdio::null())
-        .status()
-        .context("run kill")?;
-    if !status.success() {
-        bail!("kill -{name} {target}: {status}");
-    }
-    Ok(())
+/// Sends SIG`name` to a process, or with `whole_group` to the group that it leads.
+fn kill(name: &str, id: u32, whole_group: bool) -> Result<()> {
+    let signal: Signal = format!("SIG{name}").parse()?;
+    let id = i32::try_from(id)?;
+    let target = Pid::from_raw(if whole_group { -id } else { id });
+    signal::kill(target, signal).with_context(|| format!("SIG{name} for {target}"))
 }
 
 fn collect(
