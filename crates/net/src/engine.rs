@@ -16,7 +16,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::Instant;
-use base::link::{LinkCapabilities, NetDevice, TransmitMeta};
+use base::link::{LinkCapabilities, NetDevice, ReceiveMeta, TransmitMeta};
 
 /// Largest packet on the loopback, in bytes (Linux has 65,536; IPv4 cannot say that).
 pub(crate) const LOOPBACK_MTU: usize = 65_535;
@@ -199,23 +199,19 @@ impl Engine {
     /// Takes in what the devices have, a burst at a time.
     pub(crate) fn receive(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            let mut any = false;
+            let mut more = false;
             let Self { core, links } = self;
             for link in links {
                 let Link { device, side, .. } = link;
-                for _ in 0..BURST {
-                    let received =
-                        device.receive(&mut |frame, meta| core.frame_input(side, frame, meta));
-                    if !received {
-                        break;
-                    }
-                    any = true;
-                }
-            }
-            if !any {
-                return;
+                let mut take =
+                    |frame: &[u8], meta: ReceiveMeta| core.frame_input(side, frame, meta);
+                // A burst that was not full left nothing behind.
+                more |= (0..BURST).all(|_| device.receive(&mut take));
             }
             self.work();
+            if !more {
+                return;
+            }
         }
     }
 
@@ -223,6 +219,9 @@ impl Engine {
     /// True when addresses, routes or name servers changed.
     pub(crate) fn expire(&mut self) -> bool {
         let now = self.core.now;
+        if self.next().is_none_or(|next| next > now) {
+            return false;
+        }
         self.tcp_expire();
         self.core.reassembly.expire(now);
         let mut changed = false;
@@ -363,13 +362,17 @@ impl Engine {
     /// When something is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         let core = &self.core;
-        let pending = !core.loopback.is_empty() || !core.later.is_empty();
-        let at_once = pending.then_some(core.now);
-        let control = self.links.iter().filter_map(|link| link.side.control.next()).min();
-        [at_once, control, core.tcp.next(core.now), core.neighbors.next(), core.reassembly.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        if !core.loopback.is_empty() || !core.later.is_empty() {
+            return Some(core.now);
+        }
+        let mut first = core.tcp.next(core.now).unwrap_or(Instant::FAR);
+        // Not by an iterator: this is asked with every call.
+        for link in &self.links {
+            first = first.min(link.side.control.next().unwrap_or(Instant::FAR));
+        }
+        first = first.min(core.neighbors.next().unwrap_or(Instant::FAR));
+        first = first.min(core.reassembly.next().unwrap_or(Instant::FAR));
+        (first != Instant::FAR).then_some(first)
     }
 }
 

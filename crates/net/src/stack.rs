@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Instant;
 use base::link::NetDevice;
-use base::sync::SpinLock;
+use base::sync::{SpinGuard, SpinLock};
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU64, Ordering};
 use sched::{Notifier, PollEvents};
@@ -141,6 +141,23 @@ impl Stack {
         let mut engine = self.engine.lock();
         engine.core.now = self.now();
         let result = f(&mut engine);
+        self.leave(engine);
+        result
+    }
+
+    /// Does `f`, of which seldom more follows than a connection that has something to send.
+    pub(crate) fn enter_lightly<R>(&self, f: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine.lock();
+        let result = f(&mut engine);
+        if engine.core.tcp.is_dirty() {
+            engine.core.now = self.now();
+            self.leave(engine);
+        }
+        result
+    }
+
+    /// Does what follows from what was done, and gives up the lock.
+    fn leave(&self, mut engine: SpinGuard<'_, Engine>) {
         engine.work();
         engine.flush();
         let next = engine.next().map_or(u64::MAX, Instant::nanoseconds);
@@ -149,7 +166,6 @@ impl Stack {
             self.promised.store(next, Ordering::Relaxed);
             self.attention.notify(PollEvents::IN);
         }
-        result
     }
 
     /// Takes in all frames that arrived, runs the timers, sends. Returns when it wants to be

@@ -24,8 +24,11 @@ const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(63);
 const FIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// When the device has no room, it is tried again after this.
 const RETRY: Duration = Duration::from_millis(1);
-/// Delayed acknowledgements wait at most this long (Linux: 40 ms).
-const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(40);
+/// Delayed acknowledgements wait at most this long (Linux: 40 ms). No timer of the engine is set
+/// to less: retransmission, window probes and keep-alive take a second and more.
+pub(super) const ACK_DELAY: Duration = Duration::from_millis(40);
+/// The largest segment that every host takes, in bytes (RFC 9293).
+const SMALL_MSS: u32 = 536;
 
 /// Why the engine looked at a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +91,12 @@ pub(crate) struct Connection {
     first: Option<u32>,
     /// Bytes that readers took so far, modulo 2^32.
     consumed: u32,
+    /// The last acknowledgement sent, and how many bytes there was room for then.
+    answered: Option<(u32, usize)>,
+    /// The sequence number of our first byte: the one after our SYN.
+    start: Option<u32>,
+    /// Bytes that writers gave so far, modulo 2^32.
+    written: u32,
 }
 
 impl Connection {
@@ -128,6 +137,9 @@ impl Connection {
             told: None,
             first: None,
             consumed: 0,
+            answered: None,
+            start: None,
+            written: 0,
         }
     }
 
@@ -142,7 +154,7 @@ impl Connection {
     /// Gives the engine socket the options, and undoes what its last user left.
     pub(crate) fn apply(&mut self, options: &TcpOptions) {
         let socket = self.socket_mut();
-        socket.set_ack_delay((!options.quick_ack).then_some(ACK_DELAY));
+        socket.set_ack_delay((!options.quick_ack).then_some(ACK_DELAY.into()));
         socket.set_hop_limit(Some(options.hop_limit.max(1)));
     }
 
@@ -217,6 +229,59 @@ impl Connection {
         self.consumed = self.consumed.wrapping_add(count as u32);
     }
 
+    /// A writer gave `count` bytes.
+    pub(crate) fn note_written(&mut self, count: usize) {
+        self.written = self.written.wrapping_add(count as u32);
+    }
+
+    /// The sequence number after everything that writers gave.
+    pub(crate) fn end_of_data(&self) -> Option<u32> {
+        Some(self.start?.wrapping_add(self.written))
+    }
+
+    /// Bytes that came and were not acknowledged yet.
+    fn unanswered(&self) -> Option<u32> {
+        Some(self.expected()?.wrapping_sub(self.answered?.0))
+    }
+
+    /// True when the engine may want to tell the peer of a wider window: that happens when it has
+    /// doubled (as on Linux). Leans towards true.
+    pub(crate) fn window_may_have_doubled(&self) -> bool {
+        let (Some(unanswered), Some((_, offered))) = (self.unanswered(), self.answered) else {
+            return true;
+        };
+        let socket = self.socket();
+        let (capacity, held) = (socket.recv_capacity(), socket.recv_queue());
+        // Windows are told in steps.
+        let step = (capacity >> 15) + 2;
+        let narrow = |most: usize| {
+            let room = (capacity - held).min(most);
+            room / 2 + step + unanswered as usize >= offered.min(most)
+        };
+        // The peer may not know of window scaling.
+        narrow(usize::MAX) || narrow(usize::from(u16::MAX))
+    }
+
+    /// True when nothing has to be said, so that an acknowledgement may wait for the answer or its
+    /// 40 ms. Ask before a segment comes in, and [`Connection::is_content`] after it.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.unanswered() == Some(0)
+    }
+
+    /// True when the engine has nothing to send after a segment came in, but an acknowledgement
+    /// that may be delayed. `owed_nothing`: [`Connection::owes_nothing`] before. Leans towards
+    /// false.
+    pub(crate) fn is_content(&self, options: &TcpOptions, owed_nothing: bool) -> bool {
+        let socket = self.socket();
+        // The first unacknowledged segment starts the delay; more than one of full size ends it.
+        let may_delay = owed_nothing || self.unanswered().is_some_and(|bytes| bytes <= SMALL_MSS);
+        socket.state() == State::Established
+            && socket.send_queue() == 0
+            && !options.quick_ack
+            && may_delay
+            && !self.window_may_have_doubled()
+    }
+
     /// The acknowledgement within a segment that the engine may refuse for its place or its data:
     /// it is to be given to the engine first, by itself (RFC 9293, 3.10.7.4).
     ///
@@ -277,6 +342,12 @@ impl Connection {
             self.sent.highest = Some(end);
         }
         self.first = self.first.or(sent.acknowledgement);
+        self.start = self.start.or(sent.start);
+        if let Some(acknowledgement) = sent.last_acknowledgement {
+            let socket = self.socket();
+            let room = socket.recv_capacity() - socket.recv_queue();
+            self.answered = Some((acknowledgement, room));
+        }
         self.sent.small_end = sent.small_end;
         if sent.retransmitted && !self.reno {
             // The path loses: from now on, slow start and congestion avoidance.

@@ -1,6 +1,6 @@
 //! Segments in.
 
-use super::connection::{Cause, Connection};
+use super::connection::{ACK_DELAY, Cause, Connection};
 use super::segment::{Port, Segment, Way, flag};
 use super::timewait::Answer;
 use super::{Entry, Role, Tuple};
@@ -79,6 +79,7 @@ impl Core {
             return;
         };
         let before = connection.snapshot();
+        let owed_nothing = connection.owes_nothing();
         if !connection.arriving(segment, now) {
             return;
         }
@@ -99,7 +100,15 @@ impl Core {
             self.recycle(bytes);
         }
         self.tcp_settle(id, before, Cause::Arrival);
-        self.tcp.mark_dirty(id);
+        let Some(entry) = self.tcp.entries.get_mut(id) else { return };
+        let Entry { options, role: Role::Connection(connection), .. } = entry.as_mut() else {
+            return;
+        };
+        if connection.is_content(options, owed_nothing) {
+            self.tcp.arm_by(id, now + ACK_DELAY);
+        } else {
+            self.tcp.mark_dirty(id);
+        }
     }
 
     /// Gives the engine a packet for a connection.

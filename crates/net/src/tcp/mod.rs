@@ -272,10 +272,33 @@ impl Tcp {
         let link = connection.hop.link.0 as usize;
         let Some(Some((interface, _))) = self.engines.get_mut(link) else { return };
         let Some(at) = connection.deadline(interface, options, *open, now) else { return };
-        if connection.armed.is_none_or(|armed| at < armed) {
+        self.arm_by(id, at);
+    }
+
+    /// True when the engine has nothing to do for a connection yet.
+    fn is_quiet(&mut self, id: Id, now: Instant) -> bool {
+        let Some(connection) = self.entries.get_mut(id).and_then(|entry| entry.connection_mut())
+        else {
+            return true;
+        };
+        let link = connection.hop.link.0 as usize;
+        let Some(Some((interface, _))) = self.engines.get_mut(link) else { return true };
+        connection.is_quiet(interface, now)
+    }
+
+    /// Has the connection's deadlines looked at no later than `at`.
+    fn arm_by(&mut self, id: Id, at: Instant) {
+        if let Some(connection) = self.entries.get_mut(id).and_then(|entry| entry.connection_mut())
+            && connection.armed.is_none_or(|armed| at < armed)
+        {
             connection.armed = Some(at);
             self.timers.push(Reverse((at, id)));
         }
+    }
+
+    /// True when a connection has something to send.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     /// Takes the list of connections with something to send; give it back empty.
@@ -297,8 +320,13 @@ impl Tcp {
 
     /// When the earliest timer is due.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+        if !self.dirty.is_empty() {
+            return Some(now);
+        }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        let dirty = (!self.dirty.is_empty()).then_some(now);
-        [timer, dirty, self.time_wait.next()].into_iter().flatten().min()
+        match (timer, self.time_wait.next()) {
+            (Some(timer), Some(time_wait)) => Some(timer.min(time_wait)),
+            (timer, time_wait) => timer.or(time_wait),
+        }
     }
 }

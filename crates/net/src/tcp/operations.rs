@@ -204,6 +204,7 @@ impl Engine {
             return if blocked { Err(Errno::EAGAIN) } else { Ok(0) };
         }
         let now = self.core.now;
+        connection.note_written(total);
         connection.track_progress(false, now);
         self.tcp_output(id);
         Ok(total)
@@ -222,13 +223,11 @@ impl Engine {
             && connection.socket().can_recv()
         {
             let moved = move_received(connection, sink, peek)?;
-            if !peek {
+            if moved > 0 && !peek {
                 connection.note_consumed(moved);
-            }
-            let linked = connection.linked;
-            // The window may have opened.
-            if moved > 0 && !peek && linked {
-                self.tcp_output(id);
+                if connection.linked && connection.window_may_have_doubled() {
+                    self.core.tcp.mark_dirty(id);
+                }
             }
             return Ok(moved);
         }

@@ -1,6 +1,6 @@
 //! Segments out, and what follows from what came in or went out.
 
-use super::connection::{Cause, Connection, Snapshot};
+use super::connection::{ACK_DELAY, Cause, Connection, Snapshot};
 use super::segment::{Port, Segment, Way};
 use super::{Entry, Role};
 use crate::control::to_smoltcp;
@@ -64,17 +64,27 @@ impl Engine {
         connection.apply_nagle(no_delay);
         let mut sent = connection.sent_before(mtus.get(link.0 as usize).copied().unwrap_or(0));
         let ipv6 = connection.remote.is_ipv6();
+        let end_of_data = connection.end_of_data().filter(|_| before.state == State::Established);
         let mut port = Port { received: None, way, sent: &mut sent, capabilities, ipv6 };
         let set = &mut connection.ring.set;
-        let mut more = true;
+        let (mut more, mut all_said) = (true, false);
         for _ in 0..SEGMENTS_MAX {
             if interface.poll_egress(to_smoltcp(now), &mut port, set) == PollResult::None {
                 more = false;
                 break;
             }
+            // A segment with the last data says everything: it carries acknowledgement and window.
+            if port.sent.end == end_of_data && end_of_data.is_some() {
+                (more, all_said) = (false, true);
+                break;
+            }
         }
         connection.departed(&sent);
         tcp.counters.sent += u64::from(sent.count);
+        if all_said {
+            tcp.arm_by(id, now + ACK_DELAY);
+            return;
+        }
         core.tcp_settle(id, before, Cause::Departure);
         if more {
             core.tcp.mark_dirty(id);
@@ -98,6 +108,7 @@ impl Engine {
             }
             connection.armed = None;
             match connection.expire(options, *open || connection.parent.is_some(), now) {
+                Ok(()) if self.core.tcp.is_quiet(id, now) => self.core.tcp.arm(id, now),
                 Ok(()) => self.core.tcp.mark_dirty(id),
                 Err(errno) => self.tcp_give_up(id, errno),
             }

@@ -111,8 +111,13 @@ pub(crate) struct Sent {
     pub(crate) count: u32,
     /// The highest sequence number sent, and whether anything was.
     pub(crate) highest: Option<u32>,
-    /// The first acknowledgement sent, if any.
+    /// Where the last segment ended.
+    pub(crate) end: Option<u32>,
+    /// The first acknowledgement sent, if any, and the last.
     pub(crate) acknowledgement: Option<u32>,
+    pub(crate) last_acknowledgement: Option<u32>,
+    /// The sequence number after a SYN.
+    pub(crate) start: Option<u32>,
     /// Something was sent again.
     pub(crate) retransmitted: bool,
     /// The largest segment of the path, in bytes of data.
@@ -137,8 +142,13 @@ impl Sent {
         }
         if segment.has(flag::ACK) {
             self.acknowledgement.get_or_insert(segment.acknowledgement);
+            self.last_acknowledgement = Some(segment.acknowledgement);
         }
         let end = segment.sequence.wrapping_add(segment.sequence_length());
+        self.end = Some(end);
+        if segment.has(flag::SYN) {
+            self.start = Some(end);
+        }
         if segment.length.checked_rem(self.largest).is_some_and(|rest| rest > 0) {
             self.small_end = Some(end);
         }

@@ -182,7 +182,7 @@ impl TcpSocket {
     /// `EAGAIN`: nothing yet. `ENOTCONN`. `ECONNRESET`, `ETIMEDOUT` as
     /// [`TcpSocket::take_error`].
     pub fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<usize, Errno> {
-        self.with(|engine, id| engine.tcp_receive(id, sink, peek))
+        self.stack.enter_lightly(|engine| engine.tcp_receive(self.id, sink, peek))
     }
 
     /// shutdown(2).
