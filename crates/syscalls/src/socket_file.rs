@@ -290,11 +290,17 @@ impl File for SocketFile {
     }
 
     fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
-        self.receive(sink, false).map(|incoming| incoming.stored)
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.receive(sink, false),
+            _ => self.receive(sink, false).map(|incoming| incoming.stored),
+        }
     }
 
     fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
-        self.send(source, None, &Extra::default())
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.send(source),
+            _ => self.send(source, None, &Extra::default()),
+        }
     }
 
     fn poll(&self) -> PollEvents {
