@@ -13,6 +13,7 @@ use crate::go;
 use crate::image::{Image, Tree};
 use crate::kernel::Kernel;
 use crate::plan::{Plan, Target};
+use crate::stripped::loadable_part;
 
 /// Everything that a machine boots from.
 pub(crate) struct Content {
@@ -22,6 +23,9 @@ pub(crate) struct Content {
     /// Memory that the program's own data needs, in bytes.
     private_memory: u64,
 }
+
+/// In a machine with less memory, the image goes without what is never loaded of the program.
+const SMALL: Size = Size::from_mebibytes(32);
 
 /// What the kernel needs for itself beyond its image, and a small program for its stacks and heap:
 /// less than this cannot work.
@@ -93,6 +97,18 @@ impl Content {
             tree: image.tree,
             private_memory: report.private_memory,
         })
+    }
+
+    /// The archive to boot with so much memory. It stays in memory as a whole, so a small machine
+    /// gets the program without its symbols and debug information: a quarter to a third of what
+    /// `go build` writes, which Go's own traces do not need. `self` keeps them, to name callers.
+    pub(crate) fn archive(&self, memory: Size) -> anyhow::Result<Vec<u8>> {
+        if memory.bytes >= SMALL.bytes {
+            return self.tree.archive(&self.config, None);
+        }
+        let mut tree = self.tree.clone();
+        tree.change(&self.config.program, |elf| loadable_part(elf).ok());
+        tree.archive(&self.config, None)
     }
 
     /// Says so when the machine would be too small: a lower bound, so what passes may still not

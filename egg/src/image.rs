@@ -139,6 +139,17 @@ impl Tree {
         (node.kind == Kind::File).then_some(node.data.as_slice())
     }
 
+    /// Replaces the contents of a file, by absolute path, with what `change` makes of them;
+    /// `None` leaves them.
+    pub(crate) fn change(&mut self, path: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {
+        let node = path.strip_prefix('/').and_then(|path| self.nodes.get_mut(path.as_bytes()));
+        if let Some(node) = node.filter(|node| node.kind == Kind::File)
+            && let Some(data) = change(&node.data)
+        {
+            node.data = data;
+        }
+    }
+
     /// Paths and sizes of the files.
     pub(crate) fn files(&self) -> impl Iterator<Item = (String, usize)> {
         self.nodes
@@ -223,6 +234,18 @@ mod tests {
         assert_eq!(image.tree.contents("/etc/hostname"), Some(&b"box\n"[..]));
         assert!(image.tree.nodes.contains_key(&b"srv/deep"[..]));
         assert_eq!(image.tree.nodes.len(), tree.nodes.len());
+    }
+
+    #[test]
+    fn contents_change_in_place() {
+        let mut tree = Tree::base("box");
+        tree.file(b"/bin/a", Metadata::root(0o755), b"long".to_vec());
+        tree.change("/bin/a", |data| data.get(..2).map(<[u8]>::to_vec));
+        assert_eq!(tree.contents("/bin/a"), Some(&b"lo"[..]));
+        for path in ["/bin/a", "/bin", "/nothing", "relative"] {
+            tree.change(path, |_| None);
+        }
+        assert_eq!(tree.contents("/bin/a"), Some(&b"lo"[..]));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod launch;
 mod outcome;
 mod plan;
 mod qemu;
+mod stripped;
 mod symbols;
 mod terminal;
 mod vm;

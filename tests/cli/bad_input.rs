@@ -92,9 +92,9 @@ fn too_little_memory_says_how_much() {
 
     // A program larger than the memory.
     let mut large = elf();
-    large.resize(20 << 20, 0);
+    large.resize(40 << 20, 0);
     stage.write("program", large);
-    stage.egg(&["run", "-m", "16M", "program"]).one_line(USAGE, "it needs at least 2");
+    stage.egg(&["run", "-m", "32M", "program"]).one_line(USAGE, "it needs at least 4");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod console;
+mod go_environment;
 mod network;
 mod root;
 mod start;

@@ -1,6 +1,7 @@
 //! Putting the parts together.
 
 use crate::console::{Console, Target};
+use crate::go_environment;
 use crate::network::{Link, Network};
 use crate::root;
 use alloc::string::String;
@@ -124,7 +125,10 @@ impl System {
     /// # Errors
     /// See [`StartError`].
     pub fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { archive, config, links, seed, cpus, console_irq, shuffle, script } = parts;
+        let Parts { archive, mut config, links, seed, cpus, console_irq, shuffle, script } = parts;
+        let memory = hal::memory::statistics();
+        let free_mebibytes = memory.free * base::PAGE_SIZE / (1 << 20);
+        go_environment::fit_to_memory(&mut config.env, free_mebibytes);
         let executor = shuffle.map_or_else(Executor::new, Executor::shuffled);
         let machine = Machine::new(
             Timers::new(),

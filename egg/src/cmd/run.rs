@@ -21,8 +21,8 @@ use crate::vm::{self, Connection};
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
     let plan = Plan::of_run(args, &super::host())?;
     let content = Content::prepare(&plan)?;
-    let archive = content.tree.archive(&content.config, None)?;
     let memory = content.config.memory.unwrap_or(DEFAULT_MEMORY);
+    let archive = content.archive(memory)?;
     content.check_memory(memory, &archive)?;
     let mut forwards = args.publish.clone();
     for forward in &mut forwards {
