@@ -9,6 +9,9 @@ use bundle::config::Size;
 use crate::cli::MachineKind;
 use crate::forward::Forward;
 
+/// From here on, memory is taken from the host only as it is touched.
+const LARGE: Size = Size::from_mebibytes(8 << 10);
+
 /// The command.
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 
@@ -70,6 +73,12 @@ impl Machine {
             Accel::Tcg => list.flags("-accel tcg,thread=multi -cpu max,-erms,-fsrm"),
         }
         list.option("-m", format!("{}M", self.memory.mebibytes()));
+        if self.memory.bytes >= LARGE.bytes {
+            // Linux refuses a mapping larger than all its memory, unless none is to be reserved.
+            let size = self.memory.bytes;
+            list.option("-object", format!("memory-backend-ram,id=ram,size={size},reserve=off"));
+            list.option("-machine", "memory-backend=ram");
+        }
         list.option("-smp", self.cpus.to_string());
         list.option("-kernel", self.kernel.clone());
         list.option("-initrd", self.image.clone());
@@ -155,6 +164,19 @@ mod tests {
             control: Channel::File("/tmp/a,b".into()),
             forwards: vec!["8080:80".parse().unwrap(), "53:53/udp".parse().unwrap()],
         }
+    }
+
+    #[test]
+    fn large_memory_is_not_reserved_on_the_host() {
+        let line = |mebibytes| {
+            let memory = Size::from_mebibytes(mebibytes);
+            shell_line(&Machine { memory, ..machine(MachineKind::Pc) }.arguments())
+        };
+        assert!(line(65536).contains(
+            " -m 65536M -object memory-backend-ram,id=ram,size=68719476736,reserve=off \
+             -machine memory-backend=ram "
+        ));
+        assert!(!line(4096).contains("reserve"));
     }
 
     #[test]
