@@ -32,8 +32,6 @@ pub struct Machine {
     /// /proc/sys/kernel/random/boot_id.
     pub boot_id: [u8; 16],
     network: Once<Arc<Stack>>,
-    /// When the running task's turn began.
-    turn_began: AtomicU64,
     /// When the running task's turn ends.
     slice_end: AtomicU64,
 }
@@ -51,7 +49,7 @@ impl Machine {
     ) -> Arc<Self> {
         let mut boot_id = [0; 16];
         random.fill(&mut boot_id);
-        let (turn_began, slice_end) = (AtomicU64::new(0), AtomicU64::new(0));
+        let slice_end = AtomicU64::new(0);
         let network = Once::new();
         Arc::new(Self {
             timers,
@@ -62,7 +60,6 @@ impl Machine {
             trace,
             boot_id,
             network,
-            turn_began,
             slice_end,
         })
     }
@@ -110,14 +107,12 @@ impl Machine {
 
     /// A task's turn starts.
     pub fn begin_turn(&self, now: Instant) {
-        self.turn_began.store(now.nanoseconds(), Ordering::Relaxed);
         self.slice_end.store((now + SLICE).nanoseconds(), Ordering::Relaxed);
     }
 
-    /// When the running task's turn began.
-    #[must_use]
-    pub fn turn_began(&self) -> Instant {
-        Instant::from_nanoseconds(self.turn_began.load(Ordering::Relaxed))
+    /// The running task's turn ends at `deadline` if not before.
+    pub fn shorten_turn(&self, deadline: Instant) {
+        self.slice_end.fetch_min(deadline.nanoseconds(), Ordering::Relaxed);
     }
 
     /// True when the running task should let others run: devices, timers, or its turn is over.

@@ -100,9 +100,7 @@ impl Process {
 
     /// Clock ticks (1/100 s) that the process ran.
     fn running_ticks(&self) -> u64 {
-        let threads = self.threads.lock();
-        let live: u64 = threads.values().map(|t| t.user_time.load(Ordering::Relaxed)).sum();
-        (live + self.ended_time.load(Ordering::Relaxed)) / 10_000_000
+        self.running_time(hal::clock::now()).as_nanos() as u64 / 10_000_000
     }
 
     fn stat(&self, tid: Tid) -> String {

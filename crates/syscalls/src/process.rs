@@ -3,6 +3,7 @@
 use crate::machine::Machine;
 use crate::signal::{Action, Pending, SignalInfo};
 use crate::thread::Thread;
+use crate::timer::ProcessTimers;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -10,13 +11,17 @@ use alloc::vec::Vec;
 use base::sync::SpinLock;
 use base::{Errno, Instant, Pid, Signal, Tid};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 use mm::Mm;
-use sched::{FutexTable, WaitQueue};
+use sched::{FutexTable, Notifier, PollEvents, WaitQueue};
 use vfs::{FdTable, InodeRef, Vfs};
 
 /// The process id of the program. Linux would give it any; 1 would make programs think that they
 /// are init.
 pub const PROCESS_ID: Pid = Pid(2);
+
+/// Most CPUs that a machine has.
+const CPUS_MAX: usize = 64;
 
 /// How the program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,8 +81,14 @@ pub struct Process {
     pub(crate) threads: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
     pub(crate) limits: SpinLock<crate::information::Limits>,
     pub(crate) credentials: SpinLock<crate::identity::Credentials>,
+    /// Tells signalfd(2) that a signal was sent.
+    pub(crate) signal_sent: Arc<Notifier>,
+    /// setitimer(2), timer_create(2).
+    pub(crate) timers: ProcessTimers,
     /// Running time of threads that ended, in nanoseconds.
-    pub(crate) ended_time: AtomicU64,
+    ended_time: AtomicU64,
+    /// Whose turn it is on each CPU.
+    on_cpu: [AtomicU32; CPUS_MAX],
     next_tid: AtomicU32,
     exit: SpinLock<Option<ExitStatus>>,
     exiting: AtomicBool,
@@ -98,7 +109,7 @@ impl Process {
         let limits = crate::information::Limits::default();
         let files = FdTable::new();
         files.set_limit(usize::try_from(limits.descriptors()).unwrap_or(usize::MAX));
-        Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
             files: Arc::new(files),
             vfs,
             directories: SpinLock::new(Directories { root, working: working_directory }),
@@ -113,7 +124,10 @@ impl Process {
             threads: SpinLock::default(),
             limits: SpinLock::new(limits),
             credentials: SpinLock::default(),
+            signal_sent: Arc::new(Notifier::new()),
+            timers: ProcessTimers::new(own),
             ended_time: AtomicU64::new(0),
+            on_cpu: [const { AtomicU32::new(0) }; CPUS_MAX],
             next_tid: AtomicU32::new(PROCESS_ID.0),
             exit: SpinLock::new(None),
             exiting: AtomicBool::new(false),
@@ -134,7 +148,7 @@ impl Process {
         let last = {
             let mut threads = self.threads.lock();
             if let Some(thread) = threads.remove(&tid) {
-                let time = thread.user_time.load(Ordering::Relaxed);
+                let time = thread.running.at(hal::clock::now());
                 self.ended_time.fetch_add(time, Ordering::Relaxed);
             }
             threads.is_empty()
@@ -148,6 +162,26 @@ impl Process {
     #[must_use]
     pub fn thread(&self, tid: Tid) -> Option<Arc<Thread>> {
         self.threads.lock().get(&tid).cloned()
+    }
+
+    /// The turn of `thread` begins on this CPU.
+    pub(crate) fn begin_turn(&self, thread: &Arc<Thread>, now: Instant) {
+        if let Some(slot) = self.on_cpu.get(hal::cpu::current().0 as usize) {
+            slot.store(thread.tid.0, Ordering::Relaxed);
+        }
+        self.timers.turn(thread, now);
+    }
+
+    /// The thread whose turn it is on this CPU.
+    pub(crate) fn current_thread(&self) -> Option<Arc<Thread>> {
+        let slot = self.on_cpu.get(hal::cpu::current().0 as usize)?;
+        self.thread(Tid(slot.load(Ordering::Relaxed)))
+    }
+
+    /// How long all threads ran, those that ended included.
+    pub(crate) fn running_time(&self, now: Instant) -> Duration {
+        let live: u64 = self.threads.lock().values().map(|thread| thread.running.at(now)).sum();
+        Duration::from_nanos(live + self.ended_time.load(Ordering::Relaxed))
     }
 
     /// The ids of all threads, ascending.
@@ -190,16 +224,36 @@ impl Process {
     /// # Errors
     /// `EAGAIN`: the queue of real-time signals is full.
     pub fn send_signal(&self, info: SignalInfo) -> Result<(), Errno> {
+        self.send_signal_near(info, None).map(|_| ())
+    }
+
+    /// As [`Process::send_signal`], to `first` if it does not block the signal. `false`: the
+    /// signal is ignored.
+    pub(crate) fn send_signal_near(
+        &self,
+        info: SignalInfo,
+        first: Option<&Arc<Thread>>,
+    ) -> Result<bool, Errno> {
         if self.is_ignored(info.signal) {
-            return Ok(());
+            return Ok(false);
         }
         self.pending.lock().push(info)?;
         let threads: Vec<_> = self.threads.lock().values().cloned().collect();
-        let taker = threads.iter().find(|thread| thread.accepts(info.signal));
+        let taker = first.into_iter().chain(&threads).find(|thread| thread.accepts(info.signal));
         if let Some(thread) = taker {
             thread.call_attention();
         }
-        Ok(())
+        self.signal_sent.notify(PollEvents::IN);
+        Ok(true)
+    }
+
+    /// Takes back the signals of a timer that are pending.
+    pub(crate) fn discard_timer_signals(&self, id: i32) {
+        self.pending.lock().discard_timer(id);
+        let threads: Vec<_> = self.threads.lock().values().cloned().collect();
+        for thread in threads {
+            thread.signals.lock().pending.discard_timer(id);
+        }
     }
 
     /// True when the signal would be dropped: ignored, or ignored by default. Threads that wait

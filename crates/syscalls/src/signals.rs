@@ -222,8 +222,8 @@ fn rt_sigtimedwait_start(call: &Call<'_>) -> Result<Outcome, Errno> {
             let mut signals = thread.signals.lock();
             signals.awaited = 0;
             signals.mask = old_mask;
-            let own = signals.pending.take(set);
-            own.or_else(|| thread.process.pending.lock().take(set))
+            drop(signals);
+            thread.take_signal(set)
         };
         match taken {
             Some(info) => {

@@ -3,7 +3,8 @@
 use crate::call::{Failure, Restart};
 use crate::dispatch::{self, Step};
 use crate::process::Process;
-use crate::signal::{Pending, SignalInfo, deliver};
+use crate::signal::{Origin, Pending, SignalInfo, deliver};
+use crate::timer::RunningTime;
 use alloc::sync::Arc;
 use base::sync::SpinLock;
 use base::{Errno, Instant, Signal, Tid, UserAddr};
@@ -13,7 +14,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::Poll;
 use hal::Trap;
 use hal::user::UserContext;
-use sched::{Notifier, WaitQueue};
+use sched::{Notifier, PollEvents, WaitQueue};
 
 /// A thread of the program. Its registers live in the future that runs it ([`run`]).
 pub struct Thread {
@@ -28,8 +29,8 @@ pub struct Thread {
     interruption: WaitQueue,
     /// Word to clear and wake when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
     pub(crate) clear_on_exit: AtomicU64,
-    /// Time spent in the program, in nanoseconds.
-    pub(crate) user_time: AtomicU64,
+    /// How long it ran, in the program and in the kernel.
+    pub(crate) running: RunningTime,
     /// The name that prctl(PR_SET_NAME) gave.
     pub(crate) name: SpinLock<[u8; 16]>,
 }
@@ -77,7 +78,7 @@ impl Thread {
             attention: AtomicBool::new(false),
             interruption: WaitQueue::new(),
             clear_on_exit: AtomicU64::new(0),
-            user_time: AtomicU64::new(0),
+            running: RunningTime::default(),
             name: SpinLock::new([0; 16]),
         })
     }
@@ -87,17 +88,36 @@ impl Thread {
     /// # Errors
     /// `EAGAIN`: the queue of real-time signals is full.
     pub fn send_signal(&self, info: SignalInfo) -> Result<(), Errno> {
+        self.queue(info).map(|_| ())
+    }
+
+    /// As [`Thread::send_signal`]; `false`: the signal is ignored.
+    pub(crate) fn queue(&self, info: SignalInfo) -> Result<bool, Errno> {
         let ignored = self.process.action(info.signal).is_ignored(info.signal);
         {
             let mut signals = self.signals.lock();
             let bit = info.signal_bit();
             if ignored && signals.mask & bit == 0 && signals.awaited & bit == 0 {
-                return Ok(());
+                return Ok(false);
             }
             signals.pending.push(info)?;
         }
         self.call_attention();
-        Ok(())
+        self.process.signal_sent.notify(PollEvents::IN);
+        Ok(true)
+    }
+
+    /// Takes the first pending signal in `set`, its own before the process's. The signal of a
+    /// timer lets the timer go on.
+    pub(crate) fn take_signal(&self, set: u64) -> Option<SignalInfo> {
+        let own = self.signals.lock().pending.take(set);
+        let mut info = own.or_else(|| self.process.pending.lock().take(set))?;
+        if let Origin::Timer { id, overrun, .. } = &mut info.origin
+            && let Ok(timer) = self.process.timers.get(*id)
+        {
+            *overrun = timer.delivered(hal::clock::now());
+        }
+        Some(info)
     }
 
     /// Makes the thread look at its signals before the program goes on, and ends its sleep if
@@ -221,10 +241,11 @@ pub async fn run(thread: Arc<Thread>, user: UserContext) {
     // Accounts the time of every turn to the thread.
     let mut body = pin!(run_body(Arc::clone(&thread), user));
     core::future::poll_fn(|context| {
-        let began = hal::clock::now();
+        let now = hal::clock::now();
+        thread.running.begin(now);
+        thread.process.begin_turn(&thread, now);
         let polled = body.as_mut().poll(context);
-        let turn = hal::clock::now().saturating_since(began).as_nanos() as u64;
-        thread.user_time.fetch_add(turn, Ordering::Relaxed);
+        thread.running.end(hal::clock::now());
         polled
     })
     .await;

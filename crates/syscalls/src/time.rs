@@ -1,17 +1,20 @@
 //! System calls about time.
 
 use crate::call::{Call, Failure, Outcome, Restart};
+use crate::process::PROCESS_ID;
 use crate::table::{Row, full, partial};
+use crate::thread::Thread;
+use crate::timer::{Counts, Notice, Setting, Timer};
 use crate::trace::Argument::{Flags, Hex, Int, Name, Timespec as TimespecArg};
 use abi::number as nr;
 use abi::time::{Timespec, Timeval};
 use alloc::sync::Arc;
-use base::{Errno, Instant, UserAddr};
-use core::sync::atomic::Ordering;
+use base::{Errno, Instant, Tid, UserAddr};
 use core::time::Duration;
 use hal::clock;
+use sched::WaitQueue;
 
-const CLOCKS: &[(u64, &str)] = &[
+pub(crate) const CLOCKS: &[(u64, &str)] = &[
     (0, "CLOCK_REALTIME"),
     (1, "CLOCK_MONOTONIC"),
     (2, "CLOCK_PROCESS_CPUTIME_ID"),
@@ -47,22 +50,51 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// What a clock counts (clock_gettime(2)).
-enum Clock {
+pub(crate) enum Clock {
+    /// Time since 1970.
     Wall,
+    /// Time since the machine started.
     Monotonic,
+    /// Running time of the process.
     ProcessTime,
-    ThreadTime,
+    /// Running time of a thread.
+    ThreadTime(Arc<Thread>),
 }
 
-fn decode_clock(id: i32) -> Result<Clock, Errno> {
+/// Which clock a number names.
+///
+/// # Errors
+/// `EINVAL`: none.
+pub(crate) fn decode_clock(call: &Call<'_>, id: i32) -> Result<Clock, Errno> {
     match id {
         // REALTIME, REALTIME_COARSE, REALTIME_ALARM, TAI (offset unknown: 0, as Linux at boot).
         0 | 5 | 8 | 11 => Ok(Clock::Wall),
         // MONOTONIC, MONOTONIC_RAW, MONOTONIC_COARSE, BOOTTIME, BOOTTIME_ALARM.
         1 | 4 | 6 | 7 | 9 => Ok(Clock::Monotonic),
         2 => Ok(Clock::ProcessTime),
-        3 => Ok(Clock::ThreadTime),
+        3 => Ok(Clock::ThreadTime(Arc::clone(call.thread))),
+        ..0 => decode_running_clock(call, id),
         _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Clocks of running time of a process or thread by its id (clock_getcpuclockid(3),
+/// pthread_getcpuclockid(3)): the id, inverted, above three bits.
+fn decode_running_clock(call: &Call<'_>, id: i32) -> Result<Clock, Errno> {
+    const KIND: i32 = 3;
+    const NOT_A_RUNNING_CLOCK: i32 = 3;
+    const OF_THREAD: i32 = 4;
+    let owner = !(id >> 3);
+    if id & KIND == NOT_A_RUNNING_CLOCK {
+        return Err(Errno::EINVAL);
+    }
+    match (id & OF_THREAD != 0, owner.cast_unsigned()) {
+        (true, 0) => Ok(Clock::ThreadTime(Arc::clone(call.thread))),
+        (true, owner) => {
+            call.process().thread(Tid(owner)).map(Clock::ThreadTime).ok_or(Errno::EINVAL)
+        }
+        (false, owner) if owner == 0 || owner == PROCESS_ID.0 => Ok(Clock::ProcessTime),
+        (false, _) => Err(Errno::EINVAL),
     }
 }
 
@@ -71,28 +103,13 @@ fn read_clock(call: &Call<'_>, which: &Clock) -> Duration {
     match which {
         Clock::Wall => Duration::from_nanos(clock::wall(now).nanoseconds),
         Clock::Monotonic => now - Instant::ZERO,
-        Clock::ProcessTime => process_time(call, now),
-        Clock::ThreadTime => {
-            Duration::from_nanos(call.thread.user_time.load(Ordering::Relaxed) + turn(call, now))
-        }
+        Clock::ProcessTime => call.process().running_time(now),
+        Clock::ThreadTime(thread) => Duration::from_nanos(thread.running.at(now)),
     }
 }
 
-/// How long the caller's current turn has lasted.
-fn turn(call: &Call<'_>, now: Instant) -> u64 {
-    now.saturating_since(call.process().machine.turn_began()).as_nanos() as u64
-}
-
-fn process_time(call: &Call<'_>, now: Instant) -> Duration {
-    let ended = call.process().ended_time.load(Ordering::Relaxed);
-    let threads = call.process().threads.lock();
-    let live: u64 = threads.values().map(|thread| thread.user_time.load(Ordering::Relaxed)).sum();
-    drop(threads);
-    Duration::from_nanos(ended + live + turn(call, now))
-}
-
 fn clock_gettime(call: &mut Call<'_>) -> Outcome {
-    decode_clock(call.int(0))
+    decode_clock(call, call.int(0))
         .and_then(|which| {
             let time = Timespec::from(read_clock(call, &which));
             call.memory().write(call.address(1), &time)
@@ -102,7 +119,7 @@ fn clock_gettime(call: &mut Call<'_>) -> Outcome {
 }
 
 fn clock_getres(call: &mut Call<'_>) -> Outcome {
-    decode_clock(call.int(0))
+    decode_clock(call, call.int(0))
         .and_then(|_| match call.address(1) {
             UserAddr::NULL => Ok(()),
             at => call.memory().write(at, &Timespec { seconds: 0, nanoseconds: 1 }),
@@ -112,7 +129,7 @@ fn clock_getres(call: &mut Call<'_>) -> Outcome {
 }
 
 fn clock_settime(call: &mut Call<'_>) -> Outcome {
-    match decode_clock(call.int(0)) {
+    match decode_clock(call, call.int(0)) {
         Ok(Clock::Wall) => Errno::EPERM.into(),
         _ => Errno::EINVAL.into(),
     }
@@ -172,29 +189,74 @@ fn nanosleep(call: &mut Call<'_>) -> Outcome {
 }
 
 fn clock_nanosleep(call: &mut Call<'_>) -> Outcome {
+    clock_nanosleep_start(call).unwrap_or_else(Outcome::from)
+}
+
+fn clock_nanosleep_start(call: &Call<'_>) -> Result<Outcome, Errno> {
     const TIMER_ABSTIME: i32 = 1;
-    let which = match decode_clock(call.int(0)) {
-        Ok(Clock::ThreadTime) | Err(_) => return Errno::EINVAL.into(),
-        Ok(Clock::ProcessTime) => return Errno::EOPNOTSUPP.into(),
-        Ok(which) => which,
-    };
-    let duration =
-        match call.memory().read::<Timespec>(call.address(2)).and_then(Timespec::duration) {
-            Ok(duration) => duration,
-            Err(errno) => return errno.into(),
-        };
-    let now = clock::now();
-    if call.int(1) & TIMER_ABSTIME == 0 {
-        return sleep(call, now + duration, call.address(3), false);
+    let which = decode_clock(call, call.int(0))?;
+    // Linux cannot sleep on the raw and the coarse clocks, nor on a thread's own running time.
+    if matches!(call.int(0), 3..=6) {
+        return Err(Errno::EOPNOTSUPP);
     }
+    let duration = call.memory().read::<Timespec>(call.address(2))?.duration()?;
+    let is_absolute = call.int(1) & TIMER_ABSTIME != 0;
+    let now = clock::now();
     let deadline = match which {
+        Clock::ProcessTime | Clock::ThreadTime(_) => {
+            return sleep_running(call, which, duration, is_absolute);
+        }
+        _ if !is_absolute => return Ok(sleep(call, now + duration, call.address(3), false)),
         Clock::Wall => now + duration.saturating_sub(read_clock(call, &Clock::Wall)),
-        _ => Instant::ZERO + duration,
+        Clock::Monotonic => Instant::ZERO + duration,
     };
     if deadline <= now {
-        return Ok(0).into();
+        return Ok(Ok(0).into());
     }
-    sleep(call, deadline, UserAddr::NULL, true)
+    Ok(sleep(call, deadline, UserAddr::NULL, true))
+}
+
+/// Sleeps while others run: until a clock of running time has got so far.
+fn sleep_running(
+    call: &Call<'_>,
+    which: Clock,
+    duration: Duration,
+    is_absolute: bool,
+) -> Result<Outcome, Errno> {
+    let counts = match which {
+        Clock::ThreadTime(thread) if Arc::ptr_eq(&thread, call.thread) => {
+            return Err(Errno::EINVAL);
+        }
+        Clock::ThreadTime(thread) => Counts::ThreadTime(Arc::downgrade(&thread)),
+        _ => Counts::ProcessTime,
+    };
+    let sleepers = Arc::new(WaitQueue::new());
+    let notice = Notice::Wake(Arc::clone(&sleepers));
+    let timer = Timer::new(&Arc::downgrade(call.process()), counts, notice);
+    let now = clock::now();
+    let start = if is_absolute { Instant::ZERO } else { timer.clock(now) };
+    let until = start + duration;
+    timer.set(Setting { next: Some(until), interval: Duration::ZERO }, now);
+    let (thread, remaining_at) = (Arc::clone(call.thread), call.address(3));
+    Ok(Outcome::wait(async move {
+        let woken = async {
+            loop {
+                let wait = sleepers.wait();
+                if timer.clock(clock::now()) >= until {
+                    return;
+                }
+                wait.await;
+            }
+        };
+        let slept = thread.interruptible(woken, None, Restart::Never).await;
+        let now = clock::now();
+        timer.set(Setting::default(), now);
+        if slept.is_err() && !is_absolute && !remaining_at.is_null() {
+            let left = Timespec::from(until - timer.clock(now));
+            thread.process.memory.write(remaining_at, &left)?;
+        }
+        slept.map(|()| 0)
+    }))
 }
 
 /// Clock ticks a second, as `sysconf(_SC_CLK_TCK)` says.
@@ -207,7 +269,7 @@ fn ticks(duration: Duration) -> u64 {
 fn times(call: &mut Call<'_>) -> Outcome {
     let now = clock::now();
     let at = call.address(0);
-    let user = ticks(process_time(call, now));
+    let user = ticks(call.process().running_time(now));
     let written = if at.is_null() { Ok(()) } else { call.memory().write(at, &[user, 0, 0, 0]) };
     written.map(|()| ticks(now - Instant::ZERO) as usize).into()
 }
@@ -218,7 +280,7 @@ fn getrusage(call: &mut Call<'_>) -> Outcome {
     const RUSAGE_THREAD: i32 = 1;
     let used = match call.int(0) {
         RUSAGE_SELF => read_clock(call, &Clock::ProcessTime),
-        RUSAGE_THREAD => read_clock(call, &Clock::ThreadTime),
+        RUSAGE_THREAD => Duration::from_nanos(call.thread.running.at(clock::now())),
         RUSAGE_CHILDREN => Duration::ZERO,
         _ => return Errno::EINVAL.into(),
     };

@@ -18,7 +18,9 @@ use mm::FaultError;
 
 /// Delivers every signal that is pending and not blocked: pushes frames, or ends the process.
 pub(crate) fn pending(thread: &Arc<Thread>, user: &mut UserContext) {
-    while let Some(info) = take(thread) {
+    loop {
+        let allowed = !thread.signals.lock().mask;
+        let Some(info) = thread.take_signal(allowed) else { break };
         if thread.process.is_exiting() {
             return;
         }
@@ -29,15 +31,6 @@ pub(crate) fn pending(thread: &Arc<Thread>, user: &mut UserContext) {
     if let Some(mask) = saved {
         thread.set_mask(mask);
     }
-}
-
-fn take(thread: &Thread) -> Option<SignalInfo> {
-    let mut signals = thread.signals.lock();
-    let allowed = !signals.mask;
-    if let Some(info) = signals.pending.take(allowed) {
-        return Some(info);
-    }
-    thread.process.pending.lock().take(allowed)
 }
 
 fn one(thread: &Arc<Thread>, user: &mut UserContext, info: &SignalInfo) {

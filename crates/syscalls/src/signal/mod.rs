@@ -21,8 +21,9 @@ macro_rules! signals {
 
 signals! {
     SIGINT = 2; SIGQUIT = 3; SIGILL = 4; SIGTRAP = 5; SIGBUS = 7; SIGFPE = 8; SIGKILL = 9;
-    SIGSEGV = 11; SIGPIPE = 13; SIGTERM = 15; SIGCHLD = 17; SIGCONT = 18; SIGSTOP = 19;
-    SIGTSTP = 20; SIGTTIN = 21; SIGTTOU = 22; SIGURG = 23; SIGWINCH = 28;
+    SIGSEGV = 11; SIGPIPE = 13; SIGALRM = 14; SIGTERM = 15; SIGCHLD = 17; SIGCONT = 18; SIGSTOP = 19;
+    SIGTSTP = 20; SIGTTIN = 21; SIGTTOU = 22; SIGURG = 23; SIGVTALRM = 26; SIGPROF = 27;
+    SIGWINCH = 28;
 }
 
 /// `si_code` values (sigaction(2)).
@@ -30,6 +31,7 @@ signals! {
 pub mod code {
     pub const SI_USER: i32 = 0;
     pub const SI_KERNEL: i32 = 0x80;
+    pub const SI_TIMER: i32 = -2;
     pub const SI_TKILL: i32 = -6;
     pub const BUS_ADRALN: i32 = 1;
     pub const BUS_ADRERR: i32 = 2;
@@ -48,6 +50,15 @@ pub enum Origin {
     Process(Pid),
     /// A fault: the address, and what the processor said.
     Fault(FaultDetail),
+    /// A timer of timer_create(2).
+    Timer {
+        /// Its number.
+        id: i32,
+        /// Expiries that the program missed; known on delivery.
+        overrun: u32,
+        /// `si_value`, as timer_create got it.
+        value: u64,
+    },
     /// rt_sigqueueinfo: the 112 bytes after the header, as the sender gave them.
     Raw([u8; 112]),
 }
@@ -100,6 +111,11 @@ impl SignalInfo {
             Origin::Fault(detail) => {
                 bytes[16..24].copy_from_slice(&detail.address.0.to_le_bytes());
             }
+            Origin::Timer { id, overrun, value } => {
+                bytes[16..20].copy_from_slice(&id.to_le_bytes());
+                bytes[20..24].copy_from_slice(&overrun.to_le_bytes());
+                bytes[24..32].copy_from_slice(&value.to_le_bytes());
+            }
             Origin::Raw(rest) => bytes[16..].copy_from_slice(&rest),
         }
         bytes
@@ -120,17 +136,19 @@ impl Pending {
         self.set
     }
 
-    /// Queues a signal. A standard signal that is pending already is not queued again.
+    /// Queues a signal. A standard signal that is pending already is not queued again, unless a
+    /// timer sends it: each has its own place in the queue.
     ///
     /// # Errors
     /// `EAGAIN`: too many real-time signals.
     pub fn push(&mut self, info: SignalInfo) -> Result<(), Errno> {
         let bit = info.signal_bit();
         let is_real_time = info.signal.0 >= 32;
-        if self.set & bit != 0 && !is_real_time {
+        let is_timer = matches!(info.origin, Origin::Timer { .. });
+        if self.set & bit != 0 && !is_real_time && !is_timer {
             return Ok(());
         }
-        if self.queue.len() >= QUEUE_LIMIT {
+        if self.queue.len() >= QUEUE_LIMIT && !is_timer {
             return Err(Errno::EAGAIN);
         }
         self.set |= bit;
@@ -160,6 +178,12 @@ impl Pending {
             self.set &= !bit;
         }
         Some(info)
+    }
+
+    /// Drops what timer `id` sent.
+    pub fn discard_timer(&mut self, id: i32) {
+        self.queue.retain(|info| !matches!(info.origin, Origin::Timer { id: of, .. } if of == id));
+        self.set = self.queue.iter().fold(0, |set, info| set | info.signal_bit());
     }
 
     /// Drops every pending `signal` (it became ignored).

@@ -41,6 +41,8 @@ const PROGRAMS: &[Program] = &[
         memory: None,
     },
     program("sleepacc"),
+    program("pprof"),
+    program("calls"),
 ];
 
 pub(super) fn tests() -> Vec<Test> {

@@ -1,0 +1,40 @@
+// System calls that Go's standard library has no function for, called as they are. Everything
+// here holds on Linux too (as root).
+package main
+
+import (
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/eggos/eggos/go/programs/internal/check"
+)
+
+func main() {
+	check.Within("interval timers", time.Minute, intervalTimers)
+	check.Within("timer errors", time.Minute, timerErrors)
+	check.Within("timer to a thread", time.Minute, timerToThread)
+	check.Within("overrun", time.Minute, overrun)
+	check.Within("running time", time.Minute, runningTime)
+	check.Within("signalfd", time.Minute, signalDescriptor)
+	check.Done()
+}
+
+// call makes a system call; the error is nil for 0.
+func call(number uintptr, arguments ...uintptr) (uintptr, error) {
+	var all [6]uintptr
+	copy(all[:], arguments)
+	result, _, code := syscall.Syscall6(number, all[0], all[1], all[2], all[3], all[4], all[5])
+	if code != 0 {
+		return result, code
+	}
+	return result, nil
+}
+
+// fails checks that a call ends with this error.
+func fails(name string, want syscall.Errno, number uintptr, arguments ...uintptr) {
+	_, err := call(number, arguments...)
+	check.Equal(name, err, error(want))
+}
+
+func at(pointer unsafe.Pointer) uintptr { return uintptr(pointer) }
