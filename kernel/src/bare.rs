@@ -52,6 +52,7 @@ fn run(system: &System) -> ! {
             Next::Again => {}
             Next::Idle => hal::cpu::idle(),
             Next::Ended(status) => {
+                system.return_files();
                 hal::console::control(&system::last_words(status));
                 hal::power::off(true)
             }

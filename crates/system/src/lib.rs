@@ -10,6 +10,7 @@ extern crate alloc;
 mod console;
 mod go_environment;
 mod network;
+mod returned;
 mod root;
 mod start;
 mod step;

@@ -117,6 +117,8 @@ pub struct System {
     pub(crate) network: Network,
     pub(crate) console: Console,
     pub(crate) console_interrupts: u64,
+    /// Paths of what goes back to the host in the end.
+    pub(crate) returns: Vec<String>,
 }
 
 impl System {
@@ -164,8 +166,10 @@ impl System {
         root::mount_proc(&process)?;
         root::open_standard_streams(&process, &console)?;
         let first = process.add_thread(0);
+        let returns = config.returns;
         let console_interrupts = console_irq.map_or(0, |irq| 1 << irq.0);
-        let system = Self { executor, machine, process, network, console, console_interrupts };
+        let system =
+            Self { executor, machine, process, network, console, console_interrupts, returns };
         system.run_when_online(thread::run(first, user));
         Ok(system)
     }

@@ -31,6 +31,11 @@ pub fn control(line: &str) {
     });
 }
 
+/// Sends bytes as they are to the host command, after a [`control`] line that announced them.
+pub fn control_bytes(bytes: &[u8]) {
+    write(bytes);
+}
+
 /// True when the host command listens to [`control`]; else what matters goes to the console.
 #[must_use]
 pub fn has_control() -> bool {

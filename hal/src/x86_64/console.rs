@@ -83,6 +83,14 @@ pub fn write(bytes: &[u8]) {
     write_unlocked(bytes);
 }
 
+/// Sends bytes as they are to the host command, after a [`control`] line that announced them.
+pub fn control_bytes(bytes: &[u8]) {
+    let _guard = LOCK.lock();
+    if CONTROL_CHANNEL.load(Relaxed) {
+        CONTROL.write_all(bytes);
+    }
+}
+
 /// True when the host command listens to [`control`]; else what matters goes to the console.
 #[must_use]
 pub fn has_control() -> bool {

@@ -113,6 +113,7 @@ pub(super) const KEYS: &[Key] = &[
             (!servers.is_empty()).then_some(Value::List(servers))
         },
     },
+    list!(returns, "a list of absolute paths"),
     flag!(trace),
     flag!(verbose),
     flag!(tty),

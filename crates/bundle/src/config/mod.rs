@@ -52,6 +52,8 @@ pub struct Config {
     pub gateway: Option<IpAddr>,
     /// Name servers; those of DHCP when empty.
     pub dns: Vec<IpAddr>,
+    /// Files and folders that go back to `egg` when the program has ended: absolute paths.
+    pub returns: Vec<String>,
     /// Print every system call.
     pub trace: bool,
     /// Print what the kernel does at boot.
@@ -74,6 +76,7 @@ impl Default for Config {
             address: None,
             gateway: None,
             dns: Vec::new(),
+            returns: Vec::new(),
             trace: false,
             verbose: false,
             tty: false,

@@ -14,6 +14,7 @@ fn sample() -> Config {
         address: "10.0.2.15/24".parse().ok(),
         gateway: "10.0.2.2".parse().ok(),
         dns: vec![IpAddr::from([1, 1, 1, 1])],
+        returns: vec!["/cover.out".into()],
         trace: true,
         ..Config::default()
     }
@@ -42,6 +43,7 @@ network = "static"
 address = "10.0.2.15/24"
 gateway = "10.0.2.2"
 dns = ["1.1.1.1"]
+returns = ["/cover.out"]
 trace = true
 verbose = false
 tty = false

@@ -128,3 +128,44 @@ fn a_seed_replays_to_the_same_history() {
     };
     assert_eq!(trace(77), trace(77));
 }
+
+#[test]
+fn files_that_are_named_go_back_in_the_end() {
+    let returns = ["/etc/hostname", "/nothing", "/srv"].map(String::from).to_vec();
+    let mut writer = Writer::new();
+    writer.file(config::PATH.as_bytes(), Metadata::root(0o644), b"").expect("a valid entry");
+    writer.file(b"srv/empty", Metadata::root(0o644), b"").expect("a valid entry");
+    writer.file(b"srv/deep/large", Metadata::root(0o644), &[b'x'; 20_000]).expect("a valid entry");
+    sim::reset(1, FRAMES);
+    let system = System::new(Parts {
+        archive: Archive::new(Box::leak(writer.finish().into_boxed_slice())),
+        config: Config { returns, network: config::Network::Off, ..settings() },
+        links: Vec::new(),
+        seed: [1; 32],
+        cpus: 1,
+        console_irq: None,
+        shuffle: None,
+        script: Some(sim::program(|script| async move {
+            script.syscall(u64::from(abi::number::EXIT_GROUP), [0; 6]).await;
+        })),
+    })
+    .unwrap_or_else(|error| panic!("the system starts: {error}"));
+    let ended = (0..1000).any(|_| matches!(system.step(), Next::Ended(_)));
+    assert!(ended, "the program ends");
+    let _ = sim::take_console();
+    system.return_files();
+    let sent = String::from_utf8(sim::take_console()).expect("text");
+    let large = "x".repeat(16_384);
+    let rest = "x".repeat(20_000 - 16_384);
+    let expected = [
+        "\u{1}file 13 6\n/etc/hostnameeggos\n",
+        &format!(
+            "\u{1}file 15 16384\n/srv/deep/large{large}\u{1}file 15 3616\n/srv/deep/large{rest}"
+        ),
+        "\u{1}file 10 0\n/srv/empty",
+    ];
+    for part in expected {
+        assert!(sent.contains(part), "{part:?} in {sent:?}");
+    }
+    assert_eq!(sent.len(), expected.iter().map(|part| part.len()).sum::<usize>());
+}
