@@ -25,10 +25,16 @@ pub(crate) enum Command {
     /// Run a Go package, an ELF file or an image as a machine; its console is this terminal
     #[command(after_help = exit::HELP)]
     Run(RunArgs),
+    /// Test Go packages as `go test` does, each in a machine of its own
+    #[command(override_usage = TEST_USAGE, after_help = TEST_HELP)]
+    Test(TestArgs),
     /// Make an image: one file with the kernel, the program and its settings
     Build(BuildArgs),
     /// Say what an ELF file or image is, and whether it will run
     Inspect(InspectArgs),
+    /// Runs one test program in a machine: what `go test` starts in its place.
+    #[command(hide = true, name = "__test")]
+    TestProgram(TestArgs),
     /// Becomes the command that follows, and dies with its parent.
     #[command(hide = true, name = "__exec")]
     Exec {
@@ -58,9 +64,12 @@ pub(crate) struct ContentArgs {
     /// Set an environment variable; without =VALUE it is taken from here
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// Put a file or folder of this host into the machine
+    /// Put a file or folder of this host into the machine; a folder's contents, with GUEST `/`
     #[arg(long, value_name = "HOST:GUEST")]
     pub(crate) file: Vec<String>,
+    /// Folder of the machine in which the program starts [default: /]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) workdir: Option<String>,
     /// Kernel to boot instead of the one within egg
     #[arg(long, value_name = "ELF", env = "EGG_KERNEL")]
     pub(crate) kernel: Option<PathBuf>,
@@ -101,6 +110,50 @@ pub(crate) struct RunArgs {
     /// Print the QEMU command instead of running it
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+const TEST_USAGE: &str = "egg test [EGG FLAGS] [GO TEST FLAGS] [PACKAGES] [-args ...]";
+const TEST_HELP: &str =
+    "What does not stand above is for `go test`, which see: go help test, go help testflag.
+Flags with two dashes that stand above are egg's; Go's have one dash: -v, -run, -trace.
+
+The program runs in the package's folder, which is in the machine with all that is below it
+(testdata, ...), and with the testdata of the folders above it, up to go.mod. The environment is
+this host's. Profiles come back to the host; other files that a test writes do not.";
+
+/// `egg test`. Its flags have no letters: those are Go's.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct TestArgs {
+    /// Memory of a machine: 64M, 2G; a plain number counts MiB [default: 512M and the files]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<Size>,
+    /// Processors of a machine [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(crate) cpus: Option<u32>,
+    /// Set an environment variable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Put a file or folder of this host into the machine
+    #[arg(long, value_name = "HOST:GUEST")]
+    pub(crate) file: Vec<String>,
+    /// Kernel to boot instead of the one within egg
+    #[arg(long, value_name = "ELF", env = "EGG_KERNEL")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// Kind of machine
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) machine: MachineKind,
+    /// What runs the machine's code; auto takes KVM where it works
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) accel: AccelWish,
+    /// Print every system call of the program
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Say what happens: egg's steps, the kernel's boot, QEMU's messages
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// What `go test` gets; or the test program and its arguments
+    #[arg(last = true, allow_hyphen_values = true, hide = true)]
+    pub(crate) words: Vec<String>,
 }
 
 /// `egg build`.
@@ -160,10 +213,49 @@ fn parse_size(text: &str) -> Result<Size, String> {
 /// The flags that `go build` spells with one dash; people type them so here too.
 const GO_FLAGS: [&str; 4] = ["-tags", "-ldflags", "-gcflags", "-trimpath"];
 
+/// The command line as clap is to see it.
+pub(crate) fn prepared(arguments: Vec<OsString>) -> Vec<OsString> {
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("test") => separated(arguments),
+        Some("__test") => arguments,
+        _ => with_two_dashes(arguments.into_iter()).collect(),
+    }
+}
+
+/// Puts what is for `go test` behind a `--`.
+fn separated(arguments: Vec<OsString>) -> Vec<OsString> {
+    let definition = TestArgs::augment_args(clap::Command::new("test"));
+    let takes_value = |flag: &str| {
+        let is_it = |row: &&clap::Arg| row.get_long() == Some(flag);
+        definition.get_arguments().find(is_it).map(|row| row.get_action().takes_values())
+    };
+    let mut arguments = arguments.into_iter();
+    let (mut ours, mut gos): (Vec<_>, Vec<_>) = (arguments.by_ref().take(2).collect(), Vec::new());
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_str().unwrap_or_default();
+        if matches!(text, "-args" | "--args" | "--") {
+            gos.push(argument);
+            gos.extend(arguments.by_ref());
+        } else if matches!(text, "-h" | "-help" | "--help") {
+            ours.push("--help".into());
+        } else if let Some(flag) = text.strip_prefix("--")
+            && let (name, value) = flag.split_once('=').map_or((flag, None), |(n, v)| (n, Some(v)))
+            && let Some(takes_value) = takes_value(name)
+        {
+            let wants_word = takes_value && value.is_none();
+            ours.push(argument);
+            ours.extend(arguments.by_ref().take(usize::from(wants_word)));
+        } else {
+            gos.push(argument);
+        }
+    }
+    ours.push("--".into());
+    ours.extend(gos);
+    ours
+}
+
 /// Gives the one-dash spelling of Go's flags the second dash, up to `--`.
-pub(crate) fn with_two_dashes(
-    arguments: impl Iterator<Item = OsString>,
-) -> impl Iterator<Item = OsString> {
+fn with_two_dashes(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     let mut over = false;
     arguments.map(move |argument| {
         let Some(text) = argument.to_str() else { return argument };
@@ -179,8 +271,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
-        let arguments = arguments.iter().map(OsString::from);
-        Cli::try_parse_from(with_two_dashes(std::iter::once("egg".into()).chain(arguments)))
+        let arguments = std::iter::once(&"egg").chain(arguments).map(OsString::from);
+        Cli::try_parse_from(prepared(arguments.collect()))
     }
 
     fn run_args(arguments: &[&str]) -> RunArgs {
@@ -236,6 +328,54 @@ mod tests {
     fn arguments_need_no_target() {
         let args = run_args(&["run", "--", "x"]);
         assert_eq!((args.content.target, args.content.args), (None, vec!["x".to_owned()]));
+    }
+
+    fn test_args(arguments: &[&str]) -> TestArgs {
+        match parse(&[&["test"], arguments].concat()).unwrap().command {
+            Command::Test(args) => args,
+            other => panic!("not test: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_of_test_are_eggs_or_gos() {
+        let args = test_args(&[
+            "-v",
+            "./...",
+            "--memory",
+            "64M",
+            "-run",
+            "X",
+            "--env=A=b",
+            "-p",
+            "2",
+            "--count=1",
+            "--trace",
+            "-trace",
+            "t.out",
+            "-args",
+            "--memory",
+            "1G",
+            "-h",
+        ]);
+        assert_eq!(args.memory, Some(Size::from_mebibytes(64)));
+        assert_eq!(args.env, ["A=b"]);
+        assert!(args.trace && !args.verbose);
+        let words = "-v ./... -run X -p 2 --count=1 -trace t.out -args --memory 1G -h";
+        assert_eq!(args.words.join(" "), words);
+        assert_eq!(test_args(&[]).words, [""; 0]);
+        assert_eq!(test_args(&["--", "--memory"]).words, ["--", "--memory"]);
+    }
+
+    #[test]
+    fn help_of_test_is_eggs() {
+        for flag in ["-h", "--help"] {
+            let help = parse(&["test", "-v", flag]).unwrap_err().to_string();
+            assert!(
+                help.contains("egg test [EGG FLAGS]") && help.contains("go help test"),
+                "{help}"
+            );
+        }
     }
 
     #[test]

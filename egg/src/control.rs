@@ -12,6 +12,7 @@
 //! | `warn TEXT` | something that the user should know |
 //! | `trace TEXT` | a system call (`--trace`) |
 //! | `enosys NAME NUMBER ADDRESS…` | a system call that the kernel lacks, and who made it |
+//! | `file NAME DATA` | lengths in bytes of a path and of the next piece of that file, which follow |
 //!
 //! After `exit`, `signal` or `refused` the kernel ends QEMU with status 33. One without the other is a failure.
 
@@ -35,6 +36,13 @@ pub(crate) enum Event {
     /// A system call that the kernel lacks: its name and number, and where the program made it,
     /// innermost function first.
     Unimplemented(String, Vec<u64>),
+    /// The next piece of a file that goes back to this host.
+    File {
+        /// Its path in the machine.
+        path: Vec<u8>,
+        /// The piece.
+        data: Vec<u8>,
+    },
     /// Not understood; from a newer kernel perhaps.
     Unknown(String),
 }
@@ -112,10 +120,16 @@ pub(crate) fn signal_name(number: u8) -> String {
 /// The longest line we take; the rest of a longer one is dropped.
 const LONGEST_LINE: usize = 4096;
 
+/// The longest path and the longest piece of a file that we take, in bytes.
+const LONGEST_PATH: usize = 4096;
+const LONGEST_PIECE: usize = 1 << 20;
+
 /// Makes lines of what arrives in pieces.
 #[derive(Default, Debug)]
 pub(crate) struct Lines {
     partial: Vec<u8>,
+    /// The lengths of path and data of a piece of a file that is arriving.
+    piece: Option<(usize, usize)>,
 }
 
 impl Lines {
@@ -123,21 +137,45 @@ impl Lines {
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
         for &byte in bytes {
-            if byte != b'\n' {
-                if self.partial.len() < LONGEST_LINE {
-                    self.partial.push(byte);
-                }
-                continue;
-            }
-            let line = String::from_utf8_lossy(&self.partial);
-            let line = line.trim_end();
-            if !line.is_empty() {
-                events.push(Event::parse(line));
-            }
-            self.partial.clear();
+            events.extend(match self.piece {
+                Some((path, data)) => self.push_to_piece(byte, path, data),
+                None => self.push_to_line(byte),
+            });
         }
         events
     }
+
+    fn push_to_line(&mut self, byte: u8) -> Option<Event> {
+        if byte != b'\n' {
+            if self.partial.len() < LONGEST_LINE {
+                self.partial.push(byte);
+            }
+            return None;
+        }
+        let line = std::mem::take(&mut self.partial);
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        self.piece = piece_lengths(line);
+        (!line.is_empty() && self.piece.is_none()).then(|| Event::parse(line))
+    }
+
+    fn push_to_piece(&mut self, byte: u8, path: usize, data: usize) -> Option<Event> {
+        self.partial.push(byte);
+        if self.partial.len() < path + data {
+            return None;
+        }
+        self.piece = None;
+        let mut path_and_data = std::mem::take(&mut self.partial);
+        let data = path_and_data.split_off(path);
+        Some(Event::File { path: path_and_data, data })
+    }
+}
+
+/// Of a line `file NAME DATA`. A path is never empty, so that bytes must follow.
+fn piece_lengths(line: &str) -> Option<(usize, usize)> {
+    let (path, data) = line.strip_prefix("file ")?.split_once(' ')?;
+    let (path, data) = (path.parse().ok()?, data.parse().ok()?);
+    ((1..=LONGEST_PATH).contains(&path) && data <= LONGEST_PIECE).then_some((path, data))
 }
 
 #[cfg(test)]
@@ -176,6 +214,25 @@ mod tests {
             ]
         );
         assert_eq!((signal_name(11), signal_name(40)), ("SIGSEGV".into(), "signal 40".into()));
+    }
+
+    #[test]
+    fn files_come_in_pieces() {
+        let mut lines = Lines::default();
+        let mut events = Vec::new();
+        for piece in b"file 2 5\n/aone\n\nfile 2 0\n/bfile 0 1\nready\n".chunks(3) {
+            events.extend(lines.push(piece));
+        }
+        let file = |path: &[u8], data: &[u8]| Event::File { path: path.into(), data: data.into() };
+        assert_eq!(
+            events,
+            [
+                file(b"/a", b"one\n\n"),
+                file(b"/b", b""),
+                Event::Unknown("file 0 1".into()),
+                Event::Ready,
+            ]
+        );
     }
 
     proptest! {

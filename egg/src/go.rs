@@ -1,7 +1,7 @@
 //! Drives the Go toolchain: the user's own, as their PATH, GOTOOLCHAIN and GOFLAGS choose it.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Command;
 
@@ -20,21 +20,33 @@ pub(crate) fn build(
 ) -> anyhow::Result<Vec<u8>> {
     let scratch = tempfile::tempdir()?;
     let output = scratch.path().join("program");
-    let status = Command::new("go")
+    let status = command()
         .current_dir(directory)
         .arg("build")
         .arg("-o")
         .arg(&output)
         .args(&flags.0)
         .arg(package)
-        .env("CGO_ENABLED", "0")
-        .env("GOOS", "linux")
-        .env("GOARCH", "amd64")
         .status();
     match status {
         Ok(status) if status.success() => Ok(fs::read(&output)?),
         Ok(_) => Failure::err(Code::Usage, format!("go build {shown} failed")),
-        Err(error) if error.kind() == ErrorKind::NotFound => Failure::err(Code::Usage, NO_GO),
-        Err(error) => Failure::err(Code::Usage, format!("cannot start go: {error}")),
+        Err(error) => Err(cannot_start(&error)),
     }
+}
+
+/// The `go` command, to build for eggos.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new("go");
+    command.env("CGO_ENABLED", "0").env("GOOS", "linux").env("GOARCH", "amd64");
+    command
+}
+
+/// What to tell when `go` could not be started.
+pub(crate) fn cannot_start(error: &io::Error) -> anyhow::Error {
+    let message = match error.kind() {
+        ErrorKind::NotFound => NO_GO.to_owned(),
+        _ => format!("cannot start go: {error}"),
+    };
+    Failure::of(Code::Usage, message)
 }

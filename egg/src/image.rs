@@ -78,6 +78,14 @@ impl Tree {
         self.insert(path, Node { kind: Kind::Directory, metadata, data: Vec::new() });
     }
 
+    /// Adds a folder and those that lead to it, where they are missing.
+    pub(crate) fn folder(&mut self, path: &[u8]) {
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        if !path.is_empty() && !self.nodes.contains_key(path) {
+            self.directory(path, Metadata::root(0o755));
+        }
+    }
+
     fn insert(&mut self, path: &[u8], node: Node) {
         let path = path.strip_prefix(b"/").unwrap_or(path);
         for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
@@ -95,13 +103,35 @@ impl Tree {
     /// Copies files and folders of the host in.
     pub(crate) fn add(&mut self, mappings: &[FileMapping]) -> anyhow::Result<()> {
         for mapping in mappings {
-            self.copy(&mapping.host, mapping.guest.as_bytes(), 0)
+            self.copy(&mapping.host, mapping.guest.as_bytes(), 0, &|_| false)
                 .with_context(|| format!("--file {}", mapping.host.display()))?;
         }
         Ok(())
     }
 
-    fn copy(&mut self, host: &Path, guest: &[u8], depth: usize) -> anyhow::Result<()> {
+    /// Copies a file or folder to the same path in the machine, without the folders below it that
+    /// `skips`, and without what is neither file, folder nor link.
+    pub(crate) fn add_in_place(
+        &mut self,
+        path: &Path,
+        skips: &dyn Fn(&Path) -> bool,
+    ) -> anyhow::Result<()> {
+        let skips = |path: &Path| {
+            fs::symlink_metadata(path).is_ok_and(|found| {
+                let kind = found.file_type();
+                if kind.is_dir() { skips(path) } else { !kind.is_file() && !kind.is_symlink() }
+            })
+        };
+        self.copy(path, path.as_os_str().as_bytes(), 0, &skips)
+    }
+
+    fn copy(
+        &mut self,
+        host: &Path,
+        guest: &[u8],
+        depth: usize,
+        skips: &dyn Fn(&Path) -> bool,
+    ) -> anyhow::Result<()> {
         anyhow::ensure!(depth < DEEPEST, "folders are nested too deep");
         // What the command line names is followed; links below it are copied as links.
         let found = if depth == 0 { fs::metadata(host) } else { fs::symlink_metadata(host) }?;
@@ -119,7 +149,9 @@ impl Tree {
             for entry in fs::read_dir(host)? {
                 let entry = entry?;
                 let below = [guest, b"/", entry.file_name().as_bytes()].concat();
-                self.copy(&entry.path(), &below, depth + 1)?;
+                if !skips(&entry.path()) {
+                    self.copy(&entry.path(), &below, depth + 1, skips)?;
+                }
             }
         } else if kind.is_symlink() {
             let data = fs::read_link(host)?.into_os_string().into_vec();
@@ -257,6 +289,8 @@ mod tests {
         let mut tree = Tree::default();
         tree.add(&[FileMapping { host: host.path().to_owned(), guest: "/srv".into() }]).unwrap();
         assert_eq!(tree.contents("/srv/sub/a"), Some(&b"A"[..]));
+        tree.add(&[FileMapping { host: host.path().to_owned(), guest: String::new() }]).unwrap();
+        assert_eq!(tree.contents("/sub/a"), Some(&b"A"[..]));
         assert_eq!(tree.nodes[&b"srv/sub/link"[..]].kind, Kind::Symlink);
         let nothing = FileMapping { host: "/nothing/here".into(), guest: "/srv".into() };
         assert!(tree.add(&[nothing]).unwrap_err().to_string().contains("/nothing/here"));

@@ -1,4 +1,4 @@
-//! `egg`: runs, builds and inspects Go programs as eggos machines.
+//! `egg`: runs, tests, builds and inspects Go programs as eggos machines.
 //!
 //! The way of a run: [`cli`] parses, [`plan`] decides, [`content`] builds or reads the program
 //! (by [`go`], [`elf`], [`image`], [`kernel`]), [`qemu`] describes the machine, [`launch`] and [`vm`]
@@ -20,9 +20,11 @@ mod launch;
 mod outcome;
 mod plan;
 mod qemu;
+mod returned;
 mod stripped;
 mod symbols;
 mod terminal;
+mod testing;
 mod vm;
 
 use std::process::ExitCode;
@@ -33,7 +35,7 @@ use crate::cli::{Cli, Command};
 use crate::exit::Code;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(cli::with_two_dashes(std::env::args_os())) {
+    let cli = match Cli::try_parse_from(cli::prepared(std::env::args_os().collect())) {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing can be done about a closed stream.
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
     };
     exit::report(match cli.command {
         Command::Run(args) => cmd::run::run(&args),
+        Command::Test(args) => cmd::test::test(&args),
+        Command::TestProgram(args) => cmd::test::run_program(&args),
         Command::Build(args) => cmd::build::build(&args),
         Command::Inspect(args) => cmd::inspect::inspect(&args),
         Command::Exec { parent, command } => {

@@ -60,8 +60,11 @@ pub(crate) struct Plan {
     pub(crate) go: GoFlags,
     pub(crate) files: Vec<FileMapping>,
     pub(crate) kernel: Option<PathBuf>,
+    /// Where a program that comes without settings lies in the machine; else in /bin.
+    pub(crate) program: Option<String>,
     args: Vec<String>,
     env: Vec<String>,
+    workdir: Option<String>,
     memory: Option<Size>,
     cpus: Option<u32>,
     trace: bool,
@@ -89,10 +92,16 @@ impl Plan {
         Ok(Self {
             target: target(args.target.as_deref(), host)?,
             go: go_flags(args),
-            files: args.file.iter().map(|text| file_mapping(text)).collect::<Result<_, _>>()?,
+            files: args
+                .file
+                .iter()
+                .map(|text| file_mapping(text, host))
+                .collect::<Result<_, _>>()?,
             kernel: args.kernel.clone().filter(|path| !path.as_os_str().is_empty()),
+            program: None,
             args: args.args.clone(),
             env: environment(&args.env, host)?,
+            workdir: args.workdir.as_deref().map(workdir).transpose()?,
             memory: args.memory,
             cpus: args.cpus,
             trace: false,
@@ -101,9 +110,10 @@ impl Plan {
         })
     }
 
-    /// Settings for a program that comes without any, to be called `/bin/NAME`.
+    /// Settings for a program that comes without any, to be called `/bin/NAME` if nothing else is
+    /// said.
     pub(crate) fn settings_for_program(&self, name: &str) -> Config {
-        let program = format!("/bin/{name}");
+        let program = self.program.clone().unwrap_or_else(|| format!("/bin/{name}"));
         let base = Config {
             args: vec![program.clone()],
             program,
@@ -125,6 +135,9 @@ impl Plan {
         }
         for variable in &self.env {
             set_variable(&mut config.env, variable);
+        }
+        if let Some(workdir) = &self.workdir {
+            config.workdir.clone_from(workdir);
         }
         config.memory = self.memory.or(config.memory);
         config.cpus = self.cpus.or(config.cpus);
@@ -164,7 +177,16 @@ fn go_flags(args: &ContentArgs) -> GoFlags {
     GoFlags(given.chain(args.trimpath.then(|| "-trimpath".to_owned())).collect())
 }
 
-fn file_mapping(text: &str) -> anyhow::Result<FileMapping> {
+fn workdir(text: &str) -> anyhow::Result<String> {
+    if !text.starts_with('/') {
+        let message = format!("--workdir {text}: want an absolute path in the machine");
+        return Failure::err(Code::Usage, message);
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads the value of `--file`.
+pub(crate) fn file_mapping(text: &str, at: &Host<'_>) -> anyhow::Result<FileMapping> {
     let split = text.rsplit_once(':').filter(|(host, guest)| {
         !host.is_empty() && guest.starts_with('/') && !guest.split('/').any(|part| part == "..")
     });
@@ -176,6 +198,8 @@ fn file_mapping(text: &str) -> anyhow::Result<FileMapping> {
     };
     let host = PathBuf::from(host);
     let guest = match (guest.ends_with('/'), host.file_name()) {
+        // Onto the root, as `./static:/srv` goes onto /srv.
+        _ if guest == "/" && (at.at)(&host) == PathKind::Directory => String::new(),
         // Like cp: a path that ends with a slash is a folder to put it into.
         (true, Some(name)) => format!("{guest}{}", name.to_string_lossy()),
         _ => guest.trim_end_matches('/').to_owned(),
@@ -243,6 +267,7 @@ mod tests {
         let content = ContentArgs {
             args: vec!["-v".into()],
             env: vec!["LANG".into(), "NONE".into(), "HOME=/x".into()],
+            workdir: Some("/srv".into()),
             ..ContentArgs::default()
         };
         let args = RunArgs { content, trace: true, ..RunArgs::default() };
@@ -250,6 +275,7 @@ mod tests {
         let config = plan.settings_for_program("shop");
         assert_eq!(config.args, ["/bin/shop", "-v"]);
         assert_eq!(config.env, ["PATH=/bin", "TERM=dumb", "LANG=C", "HOME=/x"]);
+        assert_eq!(config.workdir, "/srv");
         assert!(config.trace && config.tty && !config.verbose);
         assert_eq!(config.validate(), Ok(()));
     }
@@ -269,10 +295,12 @@ mod tests {
 
     #[test]
     fn files() {
-        let mapping = |text| file_mapping(text).map(|mapping| mapping.guest);
+        let mapping = |text| file_mapping(text, &NOBODY).map(|mapping| mapping.guest);
         assert_eq!(mapping("a/b.txt:/srv/c").unwrap(), "/srv/c");
         assert_eq!(mapping("a/b.txt:/srv/").unwrap(), "/srv/b.txt");
         assert_eq!(mapping("a:b:/c").unwrap(), "/c");
+        assert_eq!(mapping("cmd/shop:/").unwrap(), "");
+        assert_eq!(mapping("main.go:/").unwrap(), "/main.go");
         for bad in ["a", "a:", "a:b", ":/b", "a:/../b"] {
             assert!(mapping(bad).is_err(), "{bad}");
         }

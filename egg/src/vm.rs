@@ -236,6 +236,7 @@ impl Running<'_> {
                 | Event::Warn(_)
                 | Event::Trace(_)
                 | Event::Unimplemented(..)
+                | Event::File { .. }
                 | Event::Unknown(_) => {}
             }
             (self.connection.on_event)(&event);

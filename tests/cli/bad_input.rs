@@ -80,6 +80,7 @@ fn what_is_not_there_is_named() {
     stage.egg(&["run", "nothing"]).one_line(NOT_FOUND, "`nothing`");
     stage.egg(&["inspect", "nothing"]).one_line(NOT_FOUND, "nothing");
     stage.egg(&["run", "--file", "nothing:/x", "program"]).one_line(USAGE, "nothing");
+    stage.egg(&["run", "--workdir", "srv", "program"]).one_line(USAGE, "absolute path");
     stage.egg(&["run", "--kernel", "nothing", "program"]).one_line(USAGE, "nothing");
 }
 

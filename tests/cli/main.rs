@@ -6,3 +6,4 @@ mod bad_input;
 mod ends;
 mod files;
 mod stage;
+mod testing;

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod inspect;
 pub(crate) mod run;
+pub(crate) mod test;
 
 use crate::plan::{Host, PathKind};
 use crate::terminal;

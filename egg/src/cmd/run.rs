@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context;
+use bundle::config::Size;
 
 use crate::accel;
 use crate::cli::RunArgs;
@@ -13,6 +14,7 @@ use crate::launch::MemoryFile;
 use crate::outcome::Outcome;
 use crate::plan::{DEFAULT_MEMORY, Plan};
 use crate::qemu::{self, Channel, Machine};
+use crate::returned::Returned;
 use crate::symbols::Symbols;
 use crate::terminal::{self, Raw};
 use crate::vm::{self, Connection};
@@ -21,7 +23,21 @@ use crate::vm::{self, Connection};
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
     let plan = Plan::of_run(args, &super::host())?;
     let content = Content::prepare(&plan)?;
-    let memory = content.config.memory.unwrap_or(DEFAULT_MEMORY);
+    match start(args, &content, DEFAULT_MEMORY, None)? {
+        Ok(outcome) => ended(outcome),
+        Err(ended) => Ok(ended),
+    }
+}
+
+/// Boots what was prepared and waits for its end; an [`Ended`] when there was nothing to boot. What
+/// comes back goes to `returned`.
+pub(crate) fn start(
+    args: &RunArgs,
+    content: &Content,
+    default_memory: Size,
+    returned: Option<&mut Returned>,
+) -> anyhow::Result<Result<Outcome, Ended>> {
+    let memory = content.config.memory.unwrap_or(default_memory);
     let archive = content.archive(memory)?;
     content.check_memory(memory, &archive)?;
     let mut forwards = args.publish.clone();
@@ -30,7 +46,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
     }
     let accel = match accel::choose(args.accel, &content.kernel, args.verbose)? {
         Ok(accel) => accel,
-        Err(ended) => return Ok(ended),
+        Err(ended) => return Ok(Err(ended)),
     };
     let mut machine = Machine {
         kind: args.machine,
@@ -44,7 +60,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
         forwards,
     };
     if args.dry_run {
-        return dry_run(machine, &content, &archive);
+        return dry_run(machine, content, &archive).map(Err);
     }
     for forward in &machine.forwards {
         terminal::say(&forward.to_string());
@@ -54,10 +70,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
     drop(archive);
     machine.kernel = kernel_file.path();
     machine.image = image_file.path();
-    boot(machine, &content, args.verbose)
+    boot(machine, content, args.verbose, returned).map(Ok)
 }
 
-fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<Ended> {
+fn boot(
+    machine: Machine,
+    content: &Content,
+    verbose: bool,
+    mut returned: Option<&mut Returned>,
+) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let mut symbols = None;
     let mut on_event = |event: &Event| match event {
@@ -72,6 +93,11 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
         Event::Unimplemented(call, addresses) => {
             let caller = caller(content, addresses);
             say(format_args!("system call {call} is not implemented (ENOSYS); {caller} made it"));
+        }
+        Event::File { path, data } => {
+            if let Some(returned) = returned.as_mut() {
+                returned.take(path, data);
+            }
         }
         Event::Ready if verbose => say(format_args!("ready after {:?}", started.elapsed())),
         Event::Net(address) if verbose => say(format_args!("network up: {address}")),
@@ -94,7 +120,7 @@ fn boot(machine: Machine, content: &Content, verbose: bool) -> anyhow::Result<En
     };
     let outcome = vm::run(machine, connection)?;
     drop(raw);
-    ended(outcome)
+    Ok(outcome)
 }
 
 /// The function of the program that made a call: the first one that is not the Go library's own
@@ -120,7 +146,8 @@ fn caller(content: &Content, addresses: &[u64]) -> String {
     }
 }
 
-fn ended(outcome: Outcome) -> anyhow::Result<Ended> {
+/// The exit code for the end of a machine; what the user must know is printed.
+pub(crate) fn ended(outcome: Outcome) -> anyhow::Result<Ended> {
     match outcome {
         Outcome::Exited(code) => Ok(Ended(code)),
         // Whoever pressed Ctrl-C knows.

@@ -14,6 +14,7 @@ mod machines;
 mod modules;
 mod network;
 mod programs;
+mod testing;
 
 /// Which run a test belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +68,7 @@ pub fn all() -> VecDeque<Test> {
         network::tests(),
         machines::tests(),
         modules::tests(),
+        testing::tests(),
     ];
     parts.into_iter().flatten().collect()
 }

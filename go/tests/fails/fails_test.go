@@ -1,0 +1,6 @@
+package fails
+
+import "testing"
+
+func TestFails(t *testing.T)  { t.Error("as it should") }
+func TestPasses(t *testing.T) {}

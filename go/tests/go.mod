@@ -1,0 +1,3 @@
+module eggos.example/tests
+
+go 1.16
