@@ -52,6 +52,40 @@ fn datagrams_of_every_length_arrive_also_in_pieces() {
     );
 }
 
+/// `UDP_SEGMENT`: one call, many datagrams of one length and a shorter last one.
+#[test]
+fn a_long_message_is_cut_into_datagrams() {
+    let world = World::new(21);
+    let server = bound(&world.stacks[1], "[::]:53");
+    let client = UdpSocket::new(&world.stacks[0], Family::V6);
+    let bytes: Vec<u8> = (0..5000_u32).map(|at| (at * 7) as u8).collect();
+    let cut = |bytes: &[u8], to, segment| {
+        let options = SendOptions { segment_bytes: Some(segment), ..SendOptions::default() };
+        client.send(&mut SliceSource::new(bytes), Some(to), &options)
+    };
+    for to in [v6(1, 53), "[::ffff:10.0.0.2]:53".parse().unwrap()] {
+        for segment in [1400, 1000] {
+            assert_eq!(cut(&bytes, to, segment), Ok(5000));
+            world.run(3_000);
+            for part in bytes.chunks(usize::from(segment)) {
+                assert!(receive(&server, 2000).unwrap().0 == part);
+            }
+            assert_eq!(receive(&server, 4).err(), Some(Errno::EAGAIN));
+        }
+        // Longer than a frame, and too many.
+        assert_eq!(cut(&bytes, to, 1473), Err(Errno::EINVAL));
+        assert_eq!(cut(&bytes, to, 39), Err(Errno::EINVAL));
+        // What fits one datagram is not cut, whatever its length.
+        assert_eq!(cut(&bytes, to, 5000), Ok(5000));
+        world.run(3_000);
+        assert_eq!(receive(&server, 9000).unwrap().0.len(), 5000);
+    }
+    client.set_options(|options| options.segment_bytes = 1000);
+    assert_eq!(send(&client, &bytes, Some(v6(1, 53))), Ok(5000));
+    world.run(3_000);
+    assert_eq!(receive(&server, 9000).unwrap().0.len(), 1000);
+}
+
 #[test]
 fn a_short_buffer_cuts_the_datagram_and_peek_leaves_it() {
     let world = World::new(2);

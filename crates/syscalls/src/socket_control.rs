@@ -2,7 +2,7 @@
 
 use crate::process::Process;
 use crate::socket_address::family;
-use crate::socket_file::{Extra, Incoming, SocketFile};
+use crate::socket_file::{Extra, Incoming, Kind, SocketFile};
 use crate::socket_option::{credentials, passes_credentials};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,6 +20,8 @@ mod message {
     pub(super) const IPV6_PKTINFO: i32 = 50;
     pub(super) const IPV6_HOPLIMIT: i32 = 52;
     pub(super) const IPV6_TCLASS: i32 = 67;
+    pub(super) const UDP: i32 = 17;
+    pub(super) const UDP_SEGMENT: i32 = 103;
     pub(super) const SOCKET: i32 = 1;
     pub(super) const RIGHTS: i32 = 1;
     pub(super) const CREDENTIALS: i32 = 2;
@@ -101,6 +103,10 @@ fn take(
             let source = Ipv6Addr::from(source);
             options.source = Some(source.to_ipv4_mapped().map_or(IpAddr::V6(source), IpAddr::V4));
             options.link = interface(i32_at(data, 16));
+        }
+        (message::UDP, message::UDP_SEGMENT) if matches!(socket.kind, Kind::Udp(_)) => {
+            let bytes: [u8; 2] = data.try_into().map_err(|_| Errno::EINVAL)?;
+            options.segment_bytes = Some(u16::from_ne_bytes(bytes));
         }
         (message::SOCKET, message::RIGHTS) => {
             if data.len() / 4 > RIGHTS_MAX {

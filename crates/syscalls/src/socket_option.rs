@@ -39,6 +39,7 @@ mod level {
     pub(super) const IP: i32 = 0;
     pub(super) const SOCKET: i32 = 1;
     pub(super) const TCP: i32 = 6;
+    pub(super) const UDP: i32 = 17;
     pub(super) const IPV6: i32 = 41;
     pub(super) const NETLINK: i32 = 270;
 }
@@ -128,6 +129,7 @@ fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
     match (call.int(1), socket.domain()) {
         (level::SOCKET, _) => set_socket(socket, name, &value)?,
         (level::TCP, family::INET | family::INET6) => inet::set_tcp(socket, name, &value)?,
+        (level::UDP, family::INET | family::INET6) => inet::set_udp_level(socket, name, &value)?,
         (level::IP, family::INET | family::INET6) => inet::set_ip(socket, name, &value)?,
         (level::IPV6, family::INET6) => inet::set_ipv6(socket, name, &value)?,
         (_, family::UNIX) => return Err(Errno::EOPNOTSUPP),
@@ -148,6 +150,7 @@ fn getsockopt(call: &Call<'_>) -> Result<usize, Errno> {
     let value = match (call.int(1), socket.domain()) {
         (level::SOCKET, _) => get_socket(socket, name)?,
         (level::TCP, family::INET | family::INET6) => inet::get_tcp(socket, name)?,
+        (level::UDP, family::INET | family::INET6) => inet::get_udp_level(socket, name)?,
         (level::IP, family::INET | family::INET6) => inet::get_ip(socket, name)?,
         (level::IPV6, family::INET6) => inet::get_ipv6(socket, name)?,
         _ => return Err(Errno::EOPNOTSUPP),

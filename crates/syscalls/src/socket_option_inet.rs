@@ -12,8 +12,10 @@ use net::{LinkId, RawOptions, TcpOptions, UdpOptions};
 
 /// Options of TCP.
 mod tcp {
+    pub(super) const LEVEL: i32 = 6;
     pub(super) const NODELAY: i32 = 1;
     pub(super) const MAXSEG: i32 = 2;
+    pub(super) const CORK: i32 = 3;
     pub(super) const KEEPIDLE: i32 = 4;
     pub(super) const KEEPINTVL: i32 = 5;
     pub(super) const KEEPCNT: i32 = 6;
@@ -21,6 +23,8 @@ mod tcp {
     pub(super) const QUICKACK: i32 = 12;
     pub(super) const CONGESTION: i32 = 13;
     pub(super) const USER_TIMEOUT: i32 = 18;
+    pub(super) const FASTOPEN: i32 = 23;
+    pub(super) const FASTOPEN_CONNECT: i32 = 30;
 }
 
 /// Options of IP.
@@ -89,7 +93,16 @@ pub(crate) fn set_tcp(socket: &SocketFile, name: i32, value: &Value<'_>) -> Resu
     let number = value.int()?;
     let change: &dyn Fn(&mut TcpOptions) = match name {
         tcp::NODELAY => &|options| options.no_delay = number != 0,
+        tcp::CORK => &|options| options.cork = number != 0,
         tcp::QUICKACK => &|options| options.quick_ack = number != 0,
+        // As Linux with net.ipv4.tcp_fastopen = 0: a listener may have a queue that nobody uses,
+        // a client may not ask.
+        tcp::FASTOPEN if number >= 0 && target.info().is_none_or(|info| !info.is_open()) => {
+            return keep(socket, tcp::LEVEL, name, number);
+        }
+        tcp::FASTOPEN => return Err(Errno::EINVAL),
+        tcp::FASTOPEN_CONNECT if !(0..=1).contains(&number) => return Err(Errno::EINVAL),
+        tcp::FASTOPEN_CONNECT => return Err(Errno::EOPNOTSUPP),
         tcp::KEEPIDLE => {
             let time = seconds(number)?;
             return apply(socket, |options| options.keep_idle = time);
@@ -131,7 +144,10 @@ pub(crate) fn get_tcp(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> 
     let number = |value: u64| int(i32::try_from(value).unwrap_or(i32::MAX));
     Ok(match name {
         tcp::NODELAY => truth(options.no_delay),
+        tcp::CORK => truth(options.cork),
         tcp::QUICKACK => truth(options.quick_ack),
+        tcp::FASTOPEN => int(kept(socket, tcp::LEVEL, name)),
+        tcp::FASTOPEN_CONNECT => int(0),
         tcp::KEEPIDLE => number(options.keep_idle.as_secs()),
         tcp::KEEPINTVL => number(options.keep_interval.as_secs()),
         tcp::KEEPCNT => number(u64::from(options.keep_count)),
@@ -147,6 +163,42 @@ pub(crate) fn get_tcp(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> 
         }
         _ => return Err(Errno::ENOPROTOOPT),
     })
+}
+
+/// Options of UDP.
+mod udp {
+    pub(super) const SEGMENT: i32 = 103;
+    pub(super) const GRO: i32 = 104;
+    pub(super) const LEVEL: i32 = 17;
+}
+
+/// Sets an option of UDP.
+pub(crate) fn set_udp_level(
+    socket: &SocketFile,
+    name: i32,
+    value: &Value<'_>,
+) -> Result<(), Errno> {
+    let Kind::Udp(_) = &socket.kind else { return Err(Errno::ENOPROTOOPT) };
+    let number = value.int()?;
+    match name {
+        udp::SEGMENT => {
+            let bytes = u16::try_from(number).map_err(|_| Errno::EINVAL)?;
+            set_udp(socket, |options| options.segment_bytes = bytes);
+            Ok(())
+        }
+        // Datagrams may be put together for the program; they never are.
+        udp::GRO => keep(socket, udp::LEVEL, name, i32::from(number != 0)),
+        _ => Err(Errno::ENOPROTOOPT),
+    }
+}
+
+/// An option of UDP.
+pub(crate) fn get_udp_level(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
+    match (&socket.kind, name) {
+        (Kind::Udp(target), udp::SEGMENT) => Ok(int(i32::from(target.options().segment_bytes))),
+        (Kind::Udp(_), udp::GRO) => Ok(int(kept(socket, udp::LEVEL, name))),
+        _ => Err(Errno::ENOPROTOOPT),
+    }
 }
 
 fn set_udp(socket: &SocketFile, change: impl Fn(&mut UdpOptions)) {

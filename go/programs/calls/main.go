@@ -17,6 +17,8 @@ func main() {
 	check.Within("overrun", time.Minute, overrun)
 	check.Within("running time", time.Minute, runningTime)
 	check.Within("signalfd", time.Minute, signalDescriptor)
+	check.Within("udp segmentation", time.Minute, segmentation)
+	check.Within("tcp options", time.Minute, tcpOptions)
 	check.Done()
 }
 

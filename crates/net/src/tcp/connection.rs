@@ -323,12 +323,12 @@ impl Connection {
 
     /// Nagle's rule with Minshall's amendment, as on Linux: a small segment waits only for
     /// another small one to be acknowledged.
-    pub(crate) fn apply_nagle(&mut self, no_delay: bool) {
-        let waits = !no_delay
+    pub(crate) fn apply_nagle(&mut self, no_delay: bool, cork: bool) {
+        let small_waits = !no_delay
             && self.sent.small_end.is_some_and(|end| {
                 self.acknowledged.is_none_or(|acknowledged| before(acknowledged, end))
             });
-        self.socket_mut().set_nagle_enabled(waits);
+        self.socket_mut().set_nagle_enabled(cork || small_waits);
     }
 
     /// Segments went out.

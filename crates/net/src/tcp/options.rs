@@ -11,6 +11,8 @@ use smoltcp::socket::tcp;
 pub struct TcpOptions {
     /// `TCP_NODELAY`: small segments go out at once.
     pub no_delay: bool,
+    /// `TCP_CORK`: small segments wait while anything is on its way.
+    pub cork: bool,
     /// `SO_KEEPALIVE`.
     pub keep_alive: bool,
     /// `TCP_KEEPIDLE`: silence before the first probe.
@@ -44,6 +46,7 @@ impl Default for TcpOptions {
     fn default() -> Self {
         Self {
             no_delay: false,
+            cork: false,
             keep_alive: false,
             keep_idle: Duration::from_secs(7200),
             keep_interval: Duration::from_secs(75),

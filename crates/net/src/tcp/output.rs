@@ -31,7 +31,7 @@ impl Engine {
         let Core { tcp, neighbors, loopback, spare, now, mtus, .. } = core;
         let now = *now;
         let Some(entry) = tcp.entries.get_mut(id) else { return };
-        let no_delay = entry.options.no_delay;
+        let (no_delay, cork) = (entry.options.no_delay, entry.options.cork);
         let Role::Connection(connection) = &mut entry.role else { return };
         connection.dirty = false;
         if !connection.linked {
@@ -61,7 +61,7 @@ impl Engine {
         let Some(Some((interface, capabilities))) = tcp.engines.get_mut(link.0 as usize) else {
             return;
         };
-        connection.apply_nagle(no_delay);
+        connection.apply_nagle(no_delay, cork);
         let mut sent = connection.sent_before(mtus.get(link.0 as usize).copied().unwrap_or(0));
         let ipv6 = connection.remote.is_ipv6();
         let end_of_data = connection.end_of_data().filter(|_| before.state == State::Established);

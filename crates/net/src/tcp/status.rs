@@ -58,6 +58,14 @@ pub struct TcpInfo {
     pub age: Duration,
 }
 
+impl TcpInfo {
+    /// True from the first SYN to the end: a connection, not a listener.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self.state, TcpState::Closed | TcpState::Listen)
+    }
+}
+
 impl Entry {
     /// Its state in Linux's words.
     pub(crate) fn state(&self) -> TcpState {

@@ -44,6 +44,8 @@ pub struct UdpOptions {
     pub multicast_link: Option<LinkId>,
     /// `IP_TOS`, `IPV6_TCLASS`.
     pub traffic_class: u8,
+    /// `UDP_SEGMENT`: what is sent is cut into datagrams of this many bytes; 0: one datagram.
+    pub segment_bytes: u16,
     /// `IP_MTU_DISCOVER` is `DO` or `PROBE`: a datagram that would be fragmented is refused.
     pub do_not_fragment: bool,
 }
@@ -63,6 +65,7 @@ impl Default for UdpOptions {
             multicast_loop: true,
             multicast_link: None,
             traffic_class: 0,
+            segment_bytes: 0,
             do_not_fragment: false,
         }
     }

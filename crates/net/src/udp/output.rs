@@ -16,6 +16,9 @@ use core::net::{IpAddr, SocketAddr};
 const PAYLOAD_MAX_V4: usize = 65_535 - wire::IPV4_BYTES - UDP_BYTES;
 const PAYLOAD_MAX_V6: usize = 65_535 - UDP_BYTES;
 
+/// Most datagrams that one call may be cut into (Linux: `UDP_MAX_SEGMENTS`).
+const SEGMENTS_MAX: usize = 128;
+
 /// What a single datagram is sent with, beside the socket's options.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct SendOptions {
@@ -27,6 +30,8 @@ pub struct SendOptions {
     pub traffic_class: Option<u8>,
     /// With this TTL or hop limit.
     pub hop_limit: Option<u8>,
+    /// Cut into datagrams of this many bytes (`UDP_SEGMENT`); 0: not cut.
+    pub segment_bytes: Option<u16>,
 }
 
 struct Plan {
@@ -34,6 +39,7 @@ struct Plan {
     hop: Hop,
     local_port: u16,
     remote_port: u16,
+    segment_bytes: usize,
     do_not_fragment: bool,
     loops: bool,
 }
@@ -63,8 +69,12 @@ impl Engine {
             self.udp_bind(id, None)?;
         }
         let plan = self.core.udp_plan(id, remote, options)?;
-        self.core.udp_transmit(&plan, source, length)?;
-        self.core.udp.counters.sent += 1;
+        if plan.segment_bytes == 0 || length <= plan.segment_bytes {
+            self.core.udp_transmit(&plan, source, length)?;
+            self.core.udp.counters.sent += 1;
+        } else {
+            self.core.udp_transmit_cut(&plan, source, length)?;
+        }
         Ok(length)
     }
 }
@@ -133,9 +143,39 @@ impl Core {
             hop,
             local_port: local.port(),
             remote_port: remote.port(),
+            segment_bytes: usize::from(
+                options.segment_bytes.unwrap_or(entry.options.segment_bytes),
+            ),
             do_not_fragment: entry.options.do_not_fragment,
             loops: (multicast && entry.options.multicast_loop) || self.routing.is_broadcast(to),
         })
+    }
+
+    /// Sends many datagrams of one length, the last one perhaps shorter: all of them or none.
+    fn udp_transmit_cut(
+        &mut self,
+        plan: &Plan,
+        source: &mut dyn Source,
+        length: usize,
+    ) -> Result<(), Errno> {
+        let segment = plan.segment_bytes;
+        let total = plan.header.bytes() + UDP_BYTES + segment;
+        if total > self.mtu(plan.hop.link) || length.div_ceil(segment) > SEGMENTS_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let before = (self.later.len(), self.loopback.len());
+        let mut left = length;
+        while left > 0 {
+            let count = left.min(segment);
+            if let Err(errno) = self.udp_transmit(plan, source, count) {
+                self.later.truncate(before.0);
+                self.loopback.truncate(before.1);
+                return Err(errno);
+            }
+            self.udp.counters.sent += 1;
+            left -= count;
+        }
+        Ok(())
     }
 
     fn udp_transmit(
