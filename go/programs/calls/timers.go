@@ -112,16 +112,15 @@ func timerErrors() {
 	check.Equal("timer_create: another's thread", err, error(syscall.EINVAL))
 	fails("timer_create: nowhere to put it", syscall.EFAULT, syscall.SYS_TIMER_CREATE, clockMonotonic, 0, 8)
 	var setting itimerspec
-	where := at(unsafe.Pointer(&setting))
-	fails("timer_settime: no such timer", syscall.EINVAL, syscall.SYS_TIMER_SETTIME, 4711, 0, where, 0)
-	fails("timer_gettime: no such timer", syscall.EINVAL, syscall.SYS_TIMER_GETTIME, 4711, where)
+	fails("timer_settime: no such timer", syscall.EINVAL, syscall.SYS_TIMER_SETTIME, 4711, 0, at(unsafe.Pointer(&setting)), 0)
+	fails("timer_gettime: no such timer", syscall.EINVAL, syscall.SYS_TIMER_GETTIME, 4711, at(unsafe.Pointer(&setting)))
 	fails("timer_getoverrun: no such timer", syscall.EINVAL, syscall.SYS_TIMER_GETOVERRUN, 4711)
 	fails("timer_delete: no such timer", syscall.EINVAL, syscall.SYS_TIMER_DELETE, 4711)
 
 	id, err := create(clockMonotonic, &sigevent{notify: sigevNone})
 	check.NoError("timer_create: silent", err)
 	setting = itimerspec{interval: nanoseconds(time.Hour), value: nanoseconds(30 * time.Minute)}
-	_, err = call(syscall.SYS_TIMER_SETTIME, uintptr(id), 0, where, 0)
+	_, err = call(syscall.SYS_TIMER_SETTIME, uintptr(id), 0, at(unsafe.Pointer(&setting)), 0)
 	check.NoError("timer_settime", err)
 	var got itimerspec
 	_, err = call(syscall.SYS_TIMER_GETTIME, uintptr(id), at(unsafe.Pointer(&got)))
@@ -130,7 +129,7 @@ func timerErrors() {
 	check.That("timer_gettime: left", left > int64(29*time.Minute) && left <= int64(30*time.Minute), left)
 	check.Equal("timer_gettime: interval", got.interval, setting.interval)
 	setting.value.Nsec = 1000000000
-	fails("timer_settime: a billion nanoseconds", syscall.EINVAL, syscall.SYS_TIMER_SETTIME, uintptr(id), 0, where, 0)
+	fails("timer_settime: a billion nanoseconds", syscall.EINVAL, syscall.SYS_TIMER_SETTIME, uintptr(id), 0, at(unsafe.Pointer(&setting)), 0)
 	fails("timer_settime: nothing", syscall.EINVAL, syscall.SYS_TIMER_SETTIME, uintptr(id), 0, 0, 0)
 	_, err = call(syscall.SYS_TIMER_DELETE, uintptr(id))
 	check.NoError("timer_delete", err)
