@@ -26,23 +26,19 @@ pub const ROWS: &[Row] = &[
     full(nr::GETEGID, "getegid", &[], |call| id(call, |who| who.group.effective)),
     full(nr::GETRESUID, "getresuid", &[Hex, Hex, Hex], |call| get_three(call, |who| who.user)),
     full(nr::GETRESGID, "getresgid", &[Hex, Hex, Hex], |call| get_three(call, |who| who.group)),
-    partial(nr::SETUID, "setuid", &[Int], FILES_NOTE, |call| {
-        set(call, |who, new| who.user = Ids::all(new[0]))
-    }),
-    partial(nr::SETGID, "setgid", &[Int], FILES_NOTE, |call| {
-        set(call, |who, new| who.group = Ids::all(new[0]))
-    }),
+    partial(nr::SETUID, "setuid", &[Int], FILES_NOTE, |call| set(call, user, Ids::set)),
+    partial(nr::SETGID, "setgid", &[Int], FILES_NOTE, |call| set(call, group, Ids::set)),
     partial(nr::SETREUID, "setreuid", &[Int, Int], FILES_NOTE, |call| {
-        set(call, |who, new| who.user.change([new[0], new[1], new[1]]))
+        set(call, user, Ids::set_real_and_effective)
     }),
     partial(nr::SETREGID, "setregid", &[Int, Int], FILES_NOTE, |call| {
-        set(call, |who, new| who.group.change([new[0], new[1], new[1]]))
+        set(call, group, Ids::set_real_and_effective)
     }),
     partial(nr::SETRESUID, "setresuid", &[Int, Int, Int], FILES_NOTE, |call| {
-        set(call, |who, new| who.user.change(new))
+        set(call, user, Ids::set_all)
     }),
     partial(nr::SETRESGID, "setresgid", &[Int, Int, Int], FILES_NOTE, |call| {
-        set(call, |who, new| who.group.change(new))
+        set(call, group, Ids::set_all)
     }),
     full(nr::GETGROUPS, "getgroups", &[Int, Hex], getgroups),
     full(nr::SETGROUPS, "setgroups", &[Int, Hex], setgroups),
@@ -57,16 +53,56 @@ const GROUPS_MAX: usize = 65_536;
 const UNCHANGED: u32 = u32::MAX;
 
 /// Real, effective and saved id.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Ids {
     pub(crate) real: u32,
     pub(crate) effective: u32,
-    saved: u32,
+    pub(crate) saved: u32,
 }
 
 impl Ids {
-    fn all(id: u32) -> Self {
-        Self { real: id, effective: id, saved: id }
+    /// setuid(2): all three, or, without privilege, the effective id to one that is held.
+    fn set(&mut self, new: [u32; 3], privileged: bool) -> Result<(), Errno> {
+        let [id, ..] = new;
+        if id == UNCHANGED {
+            return Err(Errno::EINVAL);
+        }
+        if privileged {
+            *self = Self { real: id, effective: id, saved: id };
+        } else if [self.real, self.saved].contains(&id) {
+            self.effective = id;
+        } else {
+            return Err(Errno::EPERM);
+        }
+        Ok(())
+    }
+
+    /// setreuid(2): the saved id becomes the new effective one when the real id is set, or the
+    /// effective one to something else than the real id was.
+    fn set_real_and_effective(&mut self, new: [u32; 3], privileged: bool) -> Result<(), Errno> {
+        let [real, effective, _] = new;
+        let old = *self;
+        let takes_real = ![UNCHANGED, old.real, old.effective].contains(&real);
+        let takes_effective = ![UNCHANGED, old.real, old.effective, old.saved].contains(&effective);
+        if !privileged && (takes_real || takes_effective) {
+            return Err(Errno::EPERM);
+        }
+        let saves = real != UNCHANGED || (effective != UNCHANGED && effective != old.real);
+        self.change([real, effective, UNCHANGED]);
+        if saves {
+            self.saved = self.effective;
+        }
+        Ok(())
+    }
+
+    /// setresuid(2).
+    fn set_all(&mut self, new: [u32; 3], privileged: bool) -> Result<(), Errno> {
+        let held = [UNCHANGED, self.real, self.effective, self.saved];
+        if !privileged && !new.iter().all(|id| held.contains(id)) {
+            return Err(Errno::EPERM);
+        }
+        self.change(new);
+        Ok(())
     }
 
     fn change(&mut self, new: [u32; 3]) {
@@ -85,7 +121,7 @@ impl Ids {
 pub(crate) struct Credentials {
     pub(crate) user: Ids,
     pub(crate) group: Ids,
-    groups: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
 }
 
 fn id(call: &Call<'_>, which: impl FnOnce(&Credentials) -> u32) -> Outcome {
@@ -103,14 +139,24 @@ fn get_three(call: &Call<'_>, which: impl FnOnce(&Credentials) -> Ids) -> Outcom
     Outcome::Done(write())
 }
 
-fn set(call: &Call<'_>, change: impl FnOnce(&mut Credentials, [u32; 3])) -> Outcome {
+fn user(credentials: &mut Credentials) -> &mut Ids {
+    &mut credentials.user
+}
+
+fn group(credentials: &mut Credentials) -> &mut Ids {
+    &mut credentials.group
+}
+
+/// Changes ids. Whoever is user 0 by the effective id may set any.
+fn set(
+    call: &Call<'_>,
+    which: fn(&mut Credentials) -> &mut Ids,
+    change: fn(&mut Ids, [u32; 3], bool) -> Result<(), Errno>,
+) -> Outcome {
     let new = [call.unsigned(0), call.unsigned(1), call.unsigned(2)];
     let mut credentials = call.process().credentials.lock();
-    if credentials.user.effective != 0 {
-        return Errno::EPERM.into();
-    }
-    change(&mut credentials, new);
-    Ok(0).into()
+    let privileged = credentials.user.effective == 0;
+    change(which(&mut credentials), new, privileged).map(|()| 0).into()
 }
 
 fn own_process(call: &mut Call<'_>) -> Outcome {
@@ -157,7 +203,11 @@ fn setgroups(call: &mut Call<'_>) -> Outcome {
         return errno.into();
     }
     let groups = bytes.as_chunks::<4>().0.iter().map(|group| u32::from_le_bytes(*group)).collect();
-    call.process().credentials.lock().groups = groups;
+    let mut credentials = call.process().credentials.lock();
+    if credentials.user.effective != 0 {
+        return Errno::EPERM.into();
+    }
+    credentials.groups = groups;
     Ok(0).into()
 }
 
@@ -193,5 +243,72 @@ fn capset(call: &mut Call<'_>) -> Outcome {
         Ok([CAPABILITY_VERSION, _]) => Ok(0).into(),
         Ok(_) => Errno::EINVAL.into(),
         Err(errno) => errno.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: u32 = UNCHANGED;
+
+    fn ids(real: u32, effective: u32, saved: u32) -> Ids {
+        Ids { real, effective, saved }
+    }
+
+    /// Before, arguments, privilege, after.
+    type Case = (Ids, [u32; 3], bool, Result<Ids, Errno>);
+
+    #[track_caller]
+    fn check(change: fn(&mut Ids, [u32; 3], bool) -> Result<(), Errno>, rows: &[Case]) {
+        for (before, new, privileged, expected) in rows {
+            let mut after = *before;
+            let result = change(&mut after, *new, *privileged).map(|()| after);
+            assert_eq!(result, *expected, "{before:?} {new:?} {privileged}");
+        }
+    }
+
+    #[test]
+    fn one_id() {
+        let (held, denied) = (ids(1, 2, 3), Err(Errno::EPERM));
+        check(
+            Ids::set,
+            &[
+                (held, [9, 0, 0], true, Ok(ids(9, 9, 9))),
+                (held, [3, 0, 0], false, Ok(ids(1, 3, 3))),
+                (held, [2, 0, 0], false, denied),
+                (held, [NONE, 0, 0], true, Err(Errno::EINVAL)),
+            ],
+        );
+    }
+
+    #[test]
+    fn real_and_effective_id() {
+        let (held, denied) = (ids(1, 2, 3), Err(Errno::EPERM));
+        check(
+            Ids::set_real_and_effective,
+            &[
+                (ids(0, 0, 0), [101, 0, 0], true, Ok(ids(101, 0, 0))),
+                (held, [NONE, 1, 0], false, Ok(ids(1, 1, 3))),
+                (held, [NONE, 3, 0], false, Ok(ids(1, 3, 3))),
+                (held, [2, NONE, 0], false, Ok(ids(2, 2, 2))),
+                (held, [NONE, NONE, 0], false, Ok(held)),
+                (held, [3, NONE, 0], false, denied),
+                (held, [NONE, 9, 0], false, denied),
+            ],
+        );
+    }
+
+    #[test]
+    fn all_three_ids() {
+        let held = ids(1, 2, 3);
+        check(
+            Ids::set_all,
+            &[
+                (held, [NONE, 9, NONE], true, Ok(ids(1, 9, 3))),
+                (held, [3, 1, 2], false, Ok(ids(3, 1, 2))),
+                (held, [NONE, NONE, 9], false, Err(Errno::EPERM)),
+            ],
+        );
     }
 }

@@ -7,6 +7,7 @@ use crate::table::{Row, full, partial};
 use crate::trace::Argument::{Flags, Hex, Int, Name, Out, Size};
 use abi::number as nr;
 use base::Errno;
+use core::sync::atomic::Ordering;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const RESOURCES: &[(u64, &str)] = &[
@@ -230,6 +231,8 @@ fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
     const PR_GET_PDEATHSIG: i32 = 2;
     const PR_GET_DUMPABLE: i32 = 3;
     const PR_SET_DUMPABLE: i32 = 4;
+    const PR_GET_KEEPCAPS: i32 = 7;
+    const PR_SET_KEEPCAPS: i32 = 8;
     const PR_SET_NAME: i32 = 15;
     const PR_GET_NAME: i32 = 16;
     const PR_SET_TIMERSLACK: i32 = 29;
@@ -259,6 +262,11 @@ fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
         }
         PR_GET_DUMPABLE => Ok(1),
         PR_SET_DUMPABLE if call.long(1) <= 1 => Ok(0),
+        PR_GET_KEEPCAPS => Ok(call.thread.keeps_capabilities.load(Ordering::Relaxed).into()),
+        PR_SET_KEEPCAPS if call.long(1) <= 1 => {
+            call.thread.keeps_capabilities.store(call.long(1) == 1, Ordering::Relaxed);
+            Ok(0)
+        }
         PR_SET_PDEATHSIG if call.long(1) <= 64 => Ok(0),
         PR_GET_PDEATHSIG => call.memory().write(call.address(1), &0_u32).map(|()| 0),
         PR_SET_TIMERSLACK => Ok(0),

@@ -132,10 +132,10 @@ impl Process {
     fn status(&self, tid: Tid) -> String {
         let memory = self.memory.statistics();
         let kib = |bytes: u64| bytes / 1024;
-        let (user, group) = {
-            let credentials = self.credentials.lock();
-            (credentials.user, credentials.group)
-        };
+        let credentials = self.credentials.lock().clone();
+        let (user, group) = (credentials.user, credentials.group);
+        let groups =
+            credentials.groups.iter().fold(String::new(), |list, id| list + &format!("{id} "));
         let (mask, pending) = self.any_thread(tid).map_or((0, 0), |thread| {
             let signals = thread.signals.lock();
             (signals.mask, signals.pending.set())
@@ -149,8 +149,8 @@ impl Process {
         let _ = write!(
             text,
             "State:\tR (running)\nTgid:\t{PROCESS_ID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t1\n\
-             TracerPid:\t0\nUid:\t{0}\t{1}\t{1}\t{1}\nGid:\t{2}\t{3}\t{3}\t{3}\nFDSize:\t{4}\n\
-             Groups:\t \nVmPeak:\t{5:8} kB\nVmSize:\t{6:8} kB\nVmLck:\t{7:8} kB\n\
+             TracerPid:\t0\nUid:\t{0}\t{1}\t{12}\t{1}\nGid:\t{2}\t{3}\t{13}\t{3}\nFDSize:\t{4}\n\
+             Groups:\t{groups}\nVmPeak:\t{5:8} kB\nVmSize:\t{6:8} kB\nVmLck:\t{7:8} kB\n\
              VmHWM:\t{8:8} kB\nVmRSS:\t{8:8} kB\nRssAnon:\t{8:8} kB\nRssFile:\t       0 kB\n\
              RssShmem:\t       0 kB\nVmData:\t{9:8} kB\nVmStk:\t{10:8} kB\nVmExe:\t{11:8} kB\n\
              VmLib:\t       0 kB\nVmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t0/1024\n",
@@ -166,6 +166,8 @@ impl Process {
             kib(memory.data_bytes),
             kib(memory.stack_bytes),
             kib(memory.text_bytes),
+            user.saved,
+            group.saved,
         );
         let _ = write!(
             text,

@@ -147,7 +147,9 @@ pub(crate) fn write_control(
     if let Some(details) = &incoming.details {
         write_details(&mut writer, socket, details);
     }
-    if socket.domain() == family::UNIX && passes_credentials(socket) && incoming.length > 0 {
+    // A stream that gives nothing is at its end; a datagram may be empty.
+    let came = incoming.length > 0 || !socket.is_stream();
+    if socket.domain() == family::UNIX && passes_credentials(socket) && came {
         writer.put(message::SOCKET, message::CREDENTIALS, &credentials());
     }
     if !incoming.rights.is_empty() {

@@ -33,6 +33,8 @@ pub struct Thread {
     pub(crate) running: RunningTime,
     /// The name that prctl(PR_SET_NAME) gave.
     pub(crate) name: SpinLock<[u8; 16]>,
+    /// What prctl(PR_SET_KEEPCAPS) set. Nothing follows from it: capabilities are never lost.
+    pub(crate) keeps_capabilities: AtomicBool,
 }
 
 /// The signal state of a thread.
@@ -80,6 +82,7 @@ impl Thread {
             clear_on_exit: AtomicU64::new(0),
             running: RunningTime::default(),
             name: SpinLock::new([0; 16]),
+            keeps_capabilities: AtomicBool::new(false),
         })
     }
 

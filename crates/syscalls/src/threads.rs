@@ -119,6 +119,8 @@ fn clone_thread(call: &mut Call<'_>, flags: u64) -> Result<usize, Errno> {
     let mask = call.thread.signals.lock().mask;
     let new = call.process().add_thread(mask);
     *new.name.lock() = *call.thread.name.lock();
+    let keeps = call.thread.keeps_capabilities.load(Ordering::Relaxed);
+    new.keeps_capabilities.store(keeps, Ordering::Relaxed);
     let tid = new.tid;
     if flags & CLONE_PARENT_SETTID != 0 {
         call.memory().write(parent_tid_at, &tid.0)?;

@@ -53,6 +53,8 @@ func main() {
 	system()
 	proc()
 	interfaces()
+	ids()
+	credentials()
 	check.Done()
 }
 
