@@ -1,6 +1,6 @@
 # `make` alone says what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-host test-all vm check setup docs bench soak install clean
+.PHONY: help run test test-host test-all vm gostd check setup docs bench soak install clean
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
@@ -21,6 +21,12 @@ vm: ## one program in a machine, by a part of its name (NAME=hello)
 	@scripts/setup go-versions
 	@cargo test --quiet --package eggos-vm-tests -- $(if $(NAME),$(NAME),--list)
 
+gostd: ## Go's own tests of a version, here and in machines (GO=1.27.4 PKG=net/http; root)
+	@scripts/setup go-versions
+	@cargo build --quiet --release --package egg --package eggos-gostd
+	@$${CARGO_TARGET_DIR:-target}/release/gostd run --egg $${CARGO_TARGET_DIR:-target}/release/egg \
+		--go $(or $(GO),1.27.4) $(if $(PKG),--again) $(PKG)
+
 check: ## format, lints, and the rules of scripts/audit
 	@scripts/check
 
@@ -29,6 +35,7 @@ setup: ## install what is missing
 
 docs: ## write the pages that are generated
 	@EGGOS_WRITE_DOCS=1 cargo test --quiet --package eggos-syscalls --test documentation
+	@cargo run --quiet --package eggos-gostd -- page
 
 bench: setup ## measure beside a Linux guest
 	@cargo build --quiet --release --package egg

@@ -1,0 +1,203 @@
+//! Runs the tests of Go's standard library on this Linux and in machines, and compares them
+//! function by function.
+//!
+//! The way of a run: [`prepare`] builds a package's test program and lays out its files, [`run`]
+//! runs it in both places ([`linux`] is the yardstick; in rounds, by [`rounds`]), [`verdicts`] reads
+//! what it says, [`results`] keeps it, [`page`] shows it.
+
+mod linux;
+mod page;
+mod prepare;
+mod results;
+mod rounds;
+mod run;
+mod verdicts;
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Runs Go's standard-library tests on Linux and in machines. Needs root.
+#[derive(Parser, Debug)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Run packages, store what is seen; packages that are stored already are left out
+    Run(RunArgs),
+    /// Write docs/go-compat.md from what is stored
+    Page,
+    /// Becomes a program that is confined as the yardstick wants it.
+    #[command(hide = true)]
+    Linux {
+        root: PathBuf,
+        directory: PathBuf,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Becomes a command without this host's network.
+    #[command(hide = true)]
+    Alone {
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+struct RunArgs {
+    /// Go version, such as 1.27.4
+    #[arg(long, value_name = "VERSION")]
+    go: String,
+    /// The egg command
+    #[arg(long, value_name = "FILE", env = "EGG", default_value = "target/release/egg")]
+    egg: PathBuf,
+    /// Memory of the machine
+    #[arg(long, value_name = "SIZE", default_value = "4G")]
+    memory: String,
+    /// Processors of the machine
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    cpus: u32,
+    /// Run the tests in full, which takes much longer
+    #[arg(long)]
+    full: bool,
+    /// Run again what is stored
+    #[arg(long)]
+    again: bool,
+    /// Only functions that match; nothing is stored
+    #[arg(long, value_name = "PATTERN")]
+    only: Option<String>,
+    /// Time on Linux; the machine gets twenty times as much
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    limit: u64,
+    /// Folder of the results [default: the one in the repository]
+    #[arg(long, value_name = "FOLDER")]
+    results: Option<PathBuf>,
+    /// Packages; all of them when none is named
+    packages: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().action {
+        Action::Run(args) => run(&args),
+        Action::Page => write_page().map(|()| true),
+        Action::Linux { root, directory, command } => {
+            linux::become_confined(&root, &directory, &command).map(|()| false)
+        }
+        Action::Alone { command } => become_alone(&command),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("gostd: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+fn become_alone(command: &[String]) -> Result<bool> {
+    linux::leave_network()?;
+    let (program, arguments) = command.split_first().context("no command")?;
+    Err(Command::new(program).args(arguments).exec()).context(program.clone())
+}
+
+/// True when everything that passes on Linux passes in the machine, or is excused.
+fn run(args: &RunArgs) -> Result<bool> {
+    let settings = run::Settings {
+        egg: args.egg.canonicalize().with_context(|| args.egg.display().to_string())?,
+        memory: args.memory.clone(),
+        processors: args.cpus,
+        short: !args.full,
+        only: args.only.clone(),
+        limit: Duration::from_secs(args.limit),
+    };
+    let go = prepare::Go::find(&args.go, &root().join("go/tests"))?;
+    let packages = if args.packages.is_empty() { go.packages()? } else { args.packages.clone() };
+    let folder = args.results.clone().unwrap_or_else(|| root().join(RESULTS));
+    let path = results::path(&folder, &args.go);
+    let exceptions = results::exceptions(&root().join(EXCEPTIONS))?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let mut good = true;
+    for name in packages {
+        // Read anew each time: another run may have stored something.
+        let mut stored = results::load(&path)?;
+        let known = stored.get(&name).filter(|package| package.short == settings.short);
+        let result = match known {
+            Some(package) if !args.again && args.only.is_none() => package.clone(),
+            _ => {
+                let folder = target.join("gostd").join(&args.go).join(name.replace('/', "_"));
+                let result = run::package(&settings, &go, &name, &folder)?;
+                if args.only.is_none() {
+                    stored = results::load(&path)?;
+                    stored.insert(name.clone(), result.clone());
+                    results::store(&path, &stored)?;
+                }
+                result
+            }
+        };
+        let excused = |test: &&String| results::is_excused(&exceptions, &args.go, &name, test);
+        let failed: Vec<_> = result.failed.iter().filter(|test| !excused(test)).cloned().collect();
+        println!(
+            "{} {name}: {} passed, {} same, {} skipped, {} excused, {} failed: {}",
+            if failed.is_empty() { "ok    " } else { "FAILED" },
+            result.passed,
+            result.same.len(),
+            result.skipped,
+            result.failed.len() - failed.len(),
+            failed.len(),
+            failed.join(" ")
+        );
+        good &= failed.is_empty();
+    }
+    Ok(good)
+}
+
+fn write_page() -> Result<()> {
+    std::fs::write(root().join(PAGE), current_page()?)?;
+    Ok(())
+}
+
+const PAGE: &str = "docs/go-compat.md";
+const RESULTS: &str = "tests/gostd/results";
+const EXCEPTIONS: &str = "tests/gostd/exceptions.toml";
+
+fn current_page() -> Result<String> {
+    let folder = root().join(RESULTS);
+    let mut versions = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let Some(version) = path.file_stem().and_then(|name| name.to_str()) else { continue };
+        versions.push((version.to_owned(), results::load(&path)?));
+    }
+    let number = |version: &str| -> Vec<u32> {
+        version.split('.').filter_map(|part| part.parse().ok()).collect()
+    };
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(number(version)));
+    let exceptions = results::exceptions(&root().join(EXCEPTIONS))?;
+    Ok(page::page(&versions, &exceptions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_fresh() {
+        let page = std::fs::read_to_string(root().join(PAGE)).unwrap();
+        assert_eq!(page, current_page().unwrap(), "write it with: make docs");
+    }
+}

@@ -1,0 +1,161 @@
+//! One package: built, run on Linux and in the machine, compared.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::linux;
+use crate::prepare::{self, Go};
+use crate::results::Package;
+use crate::rounds;
+use crate::verdicts::{self, Verdict};
+
+/// How runs are made.
+pub(crate) struct Settings {
+    /// The `egg` command.
+    pub(crate) egg: PathBuf,
+    /// Memory and processors of the machine.
+    pub(crate) memory: String,
+    pub(crate) processors: u32,
+    /// With `-test.short`.
+    pub(crate) short: bool,
+    /// Only functions that match, for looking into one; then nothing is stored.
+    pub(crate) only: Option<String>,
+    /// A run on Linux is given up after this time; one in an emulated machine after twenty times as
+    /// much.
+    pub(crate) limit: Duration,
+}
+
+/// Emulation, beside other work.
+const SLOWNESS: u32 = 20;
+/// A program is asked by its own time limit to end, before it is killed.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// One package's runs; its logs and files lie in `folder`.
+struct Runs<'a> {
+    settings: &'a Settings,
+    folder: &'a Path,
+    root: PathBuf,
+    program: String,
+    directory: PathBuf,
+}
+
+/// Runs the tests of a package at both places. `folder` keeps the logs `linux-N.log` and
+/// `machine-N.log`.
+pub(crate) fn package(
+    settings: &Settings,
+    go: &Go,
+    package: &str,
+    folder: &Path,
+) -> Result<Package> {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder)?;
+    let name = format!("{}.test", package.rsplit('/').next().unwrap_or(package));
+    let root = folder.join("root");
+    prepare::make_root(go, package, &root)?;
+    go.build(package, &root.join("bin").join(&name))?;
+    let runs = Runs {
+        settings,
+        folder,
+        root,
+        program: format!("/bin/{name}"),
+        directory: go.folder(package),
+    };
+    let pattern = settings.only.as_deref().unwrap_or(".");
+    let listed = runs.linux("list.log", &[format!("-test.list={pattern}")])?;
+    let functions = verdicts::listed(&listed);
+    let on_linux = runs.everything(&functions, Place::Linux)?;
+    let passed = |name: &&String| on_linux.get(*name) == Some(&Verdict::Passed);
+    let wanted: Vec<String> = on_linux.keys().filter(passed).cloned().collect();
+    let in_machine =
+        if wanted.is_empty() { BTreeMap::new() } else { runs.everything(&wanted, Place::Machine)? };
+    fs::remove_dir_all(&runs.root)?;
+    Ok(Package::of(settings.short, &on_linux, &in_machine))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Linux,
+    Machine,
+}
+
+impl Runs<'_> {
+    fn everything(&self, functions: &[String], place: Place) -> Result<BTreeMap<String, Verdict>> {
+        let mut round = 0;
+        rounds::complete(functions, |wanted| {
+            round += 1;
+            // In the machine only what passes on Linux counts, from the first run on: what hangs
+            // there need not hang here.
+            let wanted = wanted.or((place == Place::Machine).then_some(functions));
+            let limit = self.limit(place);
+            let mut arguments = vec!["-test.v".to_owned(), "-test.paniconexit0".to_owned()];
+            arguments.push(format!("-test.timeout={}s", limit.as_secs()));
+            arguments.extend(self.settings.short.then(|| "-test.short".to_owned()));
+            let pattern = wanted.map(verdicts::pattern).or_else(|| self.settings.only.clone());
+            arguments.extend(pattern.map(|pattern| format!("-test.run={pattern}")));
+            match place {
+                Place::Linux => self.linux(&format!("linux-{round}.log"), &arguments),
+                Place::Machine => self.machine(&format!("machine-{round}.log"), &arguments),
+            }
+        })
+    }
+
+    fn limit(&self, place: Place) -> Duration {
+        self.settings.limit * if place == Place::Machine { SLOWNESS } else { 1 }
+    }
+
+    fn linux(&self, log: &str, arguments: &[String]) -> Result<String> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("linux").arg(&self.root).arg(&self.directory).arg("--").arg(&self.program);
+        command.args(arguments);
+        // What one run leaves behind, the next must not find.
+        let output = self.run(command, log, self.limit(Place::Linux))?;
+        let temporary = self.root.join("tmp");
+        fs::remove_dir_all(&temporary)?;
+        fs::create_dir(&temporary)?;
+        Ok(output)
+    }
+
+    fn machine(&self, log: &str, arguments: &[String]) -> Result<String> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("alone").arg("--").arg(&self.settings.egg).arg("run");
+        command.args(["--memory", &self.settings.memory]);
+        command.args(["--cpus", &self.settings.processors.to_string()]);
+        command.arg("--workdir").arg(&self.directory);
+        command.arg("--file").arg(format!("{}:/", self.root.display()));
+        for variable in linux::environment(&self.directory) {
+            command.args(["--env", &variable]);
+        }
+        let program = self.root.join(self.program.trim_start_matches('/'));
+        command.arg(program).arg("--").args(arguments);
+        self.run(command, log, self.limit(Place::Machine))
+    }
+
+    /// Runs to the end, or to the limit, and gives the output, which the log keeps.
+    fn run(&self, mut command: Command, log: &str, limit: Duration) -> Result<String> {
+        let path = self.folder.join(log);
+        let file = File::create(&path)?;
+        let errors = file.try_clone()?;
+        command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
+        let mut child = command.spawn().context("start a run")?;
+        let started = Instant::now();
+        while child.try_wait()?.is_none() {
+            if started.elapsed() > limit + GRACE {
+                let group = Pid::from_raw(i32::try_from(child.id())?);
+                killpg(group, Signal::SIGKILL)?;
+                child.wait()?;
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(String::from_utf8_lossy(&fs::read(&path)?).into_owned())
+    }
+}
