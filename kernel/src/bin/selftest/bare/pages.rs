@@ -123,7 +123,7 @@ pub(crate) fn copies(_: &BootInfo) -> Outcome {
         fresh(&space, base + page * PAGE_SIZE, DATA)?;
     }
     let end = base + 3 * PAGE_SIZE;
-    for length in [0, 1, 3, 7, 8, 9, 31, 32, 33, 63, 100, 511, 512, 4095, 4097, 9000] {
+    for length in [0, 1, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 129, 511, 512, 4095, 4097, 9000] {
         for offset in [0, 1, 4093] {
             if offset + length > 3 * PAGE_SIZE {
                 continue;
@@ -135,7 +135,7 @@ pub(crate) fn copies(_: &BootInfo) -> Outcome {
             usercopy::copy_from_user(&space, &mut back, at).map_err(|_| "a good copy faulted")?;
             check(back == bytes, "bytes changed on the way")?;
         }
-        for before in [0, 1, 5, 8, 30, 40, 700] {
+        for before in [0, 1, 5, 8, 30, 40, 64, 77, 700] {
             let bytes = vec![7; length as usize + before as usize];
             let result = usercopy::copy_to_user(&space, UserAddr(end - before), &bytes);
             let Err(fault) = result else {
