@@ -63,6 +63,18 @@ pub(crate) struct Link {
     pub(crate) touched: bool,
 }
 
+/// A packet to ourselves: the first bytes of a buffer.
+pub(crate) struct Looped {
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) bytes: usize,
+}
+
+impl From<Vec<u8>> for Looped {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self { bytes: buffer.len(), buffer }
+    }
+}
+
 /// Everything but the devices.
 pub(crate) struct Core {
     pub(crate) now: Instant,
@@ -71,7 +83,7 @@ pub(crate) struct Core {
     /// Largest IP packet of each link, by number.
     pub(crate) mtus: Vec<usize>,
     /// Packets on the loopback.
-    pub(crate) loopback: VecDeque<Vec<u8>>,
+    pub(crate) loopback: VecDeque<Looped>,
     pub(crate) loopback_counters: LinkCounters,
     /// IP packets to send when a device is at hand.
     pub(crate) later: Vec<(Hop, Vec<u8>)>,
@@ -295,15 +307,16 @@ impl Engine {
                 }
             }
             for _ in 0..BURST {
-                let Some(packet) = self.core.loopback.pop_front() else { break };
+                let Some(looped) = self.core.loopback.pop_front() else { break };
+                let Looped { buffer, bytes } = looped;
                 idle = false;
                 let counters = &mut self.core.loopback_counters;
                 counters.received_packets += 1;
-                counters.received_bytes += packet.len() as u64;
+                counters.received_bytes += bytes as u64;
                 counters.sent_packets += 1;
-                counters.sent_bytes += packet.len() as u64;
-                self.core.loopback_input(&packet);
-                self.core.recycle(packet);
+                counters.sent_bytes += bytes as u64;
+                self.core.loopback_input(buffer.get(..bytes).unwrap_or_default());
+                self.core.recycle(buffer);
             }
             if idle {
                 return;
@@ -315,7 +328,7 @@ impl Engine {
     fn send_packet(&mut self, hop: Hop, packet: Vec<u8>) {
         if hop.link == LinkId::LOOPBACK {
             if self.core.loopback.len() < LOOPBACK_MAX {
-                self.core.loopback.push_back(packet);
+                self.core.loopback.push_back(packet.into());
             }
             return;
         }

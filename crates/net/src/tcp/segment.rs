@@ -1,6 +1,7 @@
 //! TCP segments on their way between the protocol engine and the links.
 
 use crate::checksum;
+use crate::engine::Looped;
 use crate::neighbor::Mac;
 use crate::wire::{self, ETHERNET_BYTES, Header, IPV4_BYTES, IPV6_BYTES, TCP_BYTES, protocol};
 use alloc::collections::VecDeque;
@@ -168,7 +169,7 @@ const SEQUENCE_AT: usize = 4;
 /// Where segments go.
 pub(crate) enum Way<'a> {
     /// Back to ourselves.
-    Loopback { queue: &'a mut VecDeque<Vec<u8>>, spare: &'a mut Vec<Vec<u8>> },
+    Loopback { queue: &'a mut VecDeque<Looped>, spare: &'a mut Vec<Vec<u8>> },
     /// Out of a device, to `to`.
     Wire { device: &'a mut dyn NetDevice, offload: bool, from: Mac, to: Mac },
     /// Kept as IP packets, because the device is busy handing us a frame.
@@ -261,12 +262,16 @@ impl TxToken for Transmit<'_, '_> {
         let Self { way, sent, segment_size, ipv6 } = self;
         match way {
             Way::Loopback { queue, spare } => {
-                let mut packet = spare.pop().unwrap_or_default();
-                packet.resize(length, 0);
-                let result = f(&mut packet);
+                let mut buffer = spare.pop().unwrap_or_default();
+                // Not cut to the length: growing again would clear it again.
+                if buffer.len() < length {
+                    buffer.resize(length, 0);
+                }
+                let packet = buffer.get_mut(..length).unwrap_or_default();
+                let result = f(packet);
                 sent.note(packet.get_mut(header_bytes(ipv6)..).unwrap_or_default());
-                finish_header(&mut packet, ipv6);
-                queue.push_back(packet);
+                finish_header(packet, ipv6);
+                queue.push_back(Looped { buffer, bytes: length });
                 result
             }
             Way::Later { packets, spare } => {

@@ -206,7 +206,7 @@ impl Core {
         if total <= mtu {
             plan.header.write(&mut packet, UDP_BYTES + length, 0, 0x4000);
             if plan.loops && plan.hop.link != LinkId::LOOPBACK {
-                self.loopback.push_back(packet.clone());
+                self.loopback.push_back(packet.clone().into());
             }
             self.later.push((plan.hop, packet));
             return Ok(());
