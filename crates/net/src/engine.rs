@@ -108,6 +108,13 @@ pub(crate) struct Engine {
     pub(crate) links: Vec<Link>,
 }
 
+/// Keeps a buffer for later, among those that are.
+pub(crate) fn keep_spare(spare: &mut Vec<Vec<u8>>, buffer: Vec<u8>) {
+    if spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+        spare.push(buffer);
+    }
+}
+
 impl Core {
     pub(crate) fn new(
         now: Instant,
@@ -154,9 +161,7 @@ impl Core {
 
     /// Keeps a buffer for later.
     pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
-            self.spare.push(buffer);
-        }
+        keep_spare(&mut self.spare, buffer);
     }
 
     /// Largest IP packet that a link takes.

@@ -59,6 +59,13 @@ pub(crate) struct Raw {
     entries: Slab<Entry>,
 }
 
+impl Raw {
+    /// True when no socket looks at packets.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+}
+
 impl Entry {
     fn wants(&self, packet: &Packet<'_>) -> bool {
         let family = packet.to.is_ipv4() == (self.family == Family::V4);
@@ -75,7 +82,7 @@ impl Entry {
 impl Core {
     /// Shows a packet to the raw sockets that want it.
     pub(crate) fn raw_input(&mut self, link: LinkId, packet: &Packet<'_>) {
-        if self.raw.entries.len() == 0 {
+        if self.raw.is_empty() {
             return;
         }
         let wanting: Vec<Id> = {

@@ -2,6 +2,7 @@
 
 use super::options::{Ring, TcpOptions};
 use super::segment::{Segment, Sent, before, flag};
+use super::shortcut::Outlet;
 use super::{Tuple, timewait};
 use crate::control::{from_smoltcp, to_smoltcp};
 use crate::route::Hop;
@@ -97,6 +98,8 @@ pub(crate) struct Connection {
     start: Option<u32>,
     /// Bytes that writers gave so far, modulo 2^32.
     written: u32,
+    /// The short way to the other end, once it was taken.
+    pub(crate) outlet: Option<Outlet>,
 }
 
 impl Connection {
@@ -140,6 +143,7 @@ impl Connection {
             answered: None,
             start: None,
             written: 0,
+            outlet: None,
         }
     }
 
@@ -171,11 +175,7 @@ impl Connection {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         let socket = self.socket();
-        Snapshot {
-            state: socket.state(),
-            readable: socket.recv_queue(),
-            unsent: socket.send_queue(),
-        }
+        Snapshot { state: socket.state(), readable: self.readable(), unsent: socket.send_queue() }
     }
 
     /// The peer's FIN has arrived.
@@ -186,8 +186,17 @@ impl Connection {
     /// Linux's rule for "writable": a third of the buffer is free.
     pub(crate) fn has_room(&self) -> bool {
         let socket = self.socket();
-        let free = socket.send_capacity() - socket.send_queue();
-        free * 2 >= socket.send_queue() && free > 0
+        let (capacity, filled) = match self.outlet {
+            Some(outlet) if socket.send_queue() == 0 => (outlet.limit, outlet.filled),
+            _ => (socket.send_capacity(), socket.send_queue()),
+        };
+        let free = capacity.saturating_sub(filled);
+        free * 2 >= filled && free > 0
+    }
+
+    /// Bytes to read.
+    pub(crate) fn readable(&self) -> usize {
+        self.socket().recv_queue() + self.ring.inbox.bytes()
     }
 
     /// A segment is about to come in. False: the engine must not see it.

@@ -10,6 +10,7 @@ mod operations;
 mod options;
 mod output;
 pub(crate) mod segment;
+mod shortcut;
 mod socket;
 mod status;
 mod timewait;
@@ -55,6 +56,11 @@ impl Tuple {
             remote: crate::wire::key(remote),
             ports: u32::from(local_port) << 16 | u32::from(remote_port),
         }
+    }
+
+    /// As the other end has it.
+    pub(crate) fn reversed(&self) -> Self {
+        Self { local: self.remote, remote: self.local, ports: self.ports.rotate_left(16) }
     }
 
     pub(crate) fn local_port(&self) -> u16 {

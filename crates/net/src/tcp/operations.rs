@@ -6,6 +6,7 @@ use super::{Listener, ORPHANS_MAX, Role, Tuple};
 use crate::address::{bind_address, connect_address, scope_of, unspecified};
 use crate::engine::Engine;
 use crate::ports::{Binding, Family};
+use crate::route::LinkId;
 use crate::slab::Id;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -180,6 +181,13 @@ impl Engine {
             connection.wants_room = true;
             return Err(Errno::EAGAIN);
         }
+        if connection.hop.link == LinkId::LOOPBACK
+            && let Some(peer) = self.core.tcp_shortcut(id)
+        {
+            return self.core.tcp_send_short(id, peer, source);
+        }
+        let entry = self.core.tcp.entries.get_mut(id).ok_or(Errno::EBADF)?;
+        let Some(connection) = entry.connection_mut() else { return Err(Errno::EPIPE) };
         let mut total = 0;
         // Twice: the buffer is a ring.
         for _ in 0..2 {
@@ -220,16 +228,25 @@ impl Engine {
         let error = entry.error;
         let (was_connected, waiting) = (entry.was_connected, entry.connection().is_some());
         if let Some(connection) = entry.connection_mut()
-            && connection.socket().can_recv()
+            && connection.readable() > 0
         {
+            let before = connection.socket().recv_queue();
             let moved = move_received(connection, sink, peek)?;
+            // What came the short way comes after everything in the engine's buffer.
+            let goes_on = moved == before && connection.ring.inbox.bytes() > 0;
             if moved > 0 && !peek {
                 connection.note_consumed(moved);
                 if connection.linked && connection.window_may_have_doubled() {
                     self.core.tcp.mark_dirty(id);
                 }
             }
-            return Ok(moved);
+            if !goes_on {
+                return Ok(moved);
+            }
+            return match self.core.tcp_receive_short(id, sink, peek) {
+                Err(errno) if moved == 0 => Err(errno),
+                more => Ok(moved + more.unwrap_or(0)),
+            };
         }
         if let Some(error) = error {
             entry.error = None;
@@ -357,7 +374,7 @@ impl Engine {
                 if !connection.linked || connection.socket().state() == State::SynSent {
                     return self.core.tcp.forget(id, now);
                 }
-                let unread = connection.socket().can_recv();
+                let unread = connection.readable() > 0;
                 let reset = unread || linger == Some(Duration::ZERO) || orphans >= ORPHANS_MAX;
                 if reset {
                     self.core.tcp.counters.resets_sent += 1;
@@ -381,7 +398,13 @@ fn move_received(
 ) -> Result<usize, Errno> {
     let socket = connection.socket_mut();
     if peek {
-        let mut bytes = vec![0; sink.room().min(socket.recv_queue())];
+        let wanted = sink.room().min(socket.recv_queue());
+        let first = socket.peek(wanted).unwrap_or_default();
+        if first.len() == wanted {
+            return sink.put(first);
+        }
+        // Around the end of the ring.
+        let mut bytes = vec![0; wanted];
         let count = socket.peek_slice(&mut bytes).unwrap_or(0);
         return sink.put(bytes.get(..count).unwrap_or_default());
     }

@@ -1,5 +1,6 @@
 //! Socket options of TCP, and how much memory a connection's buffers get.
 
+use super::shortcut::Inbox;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -94,6 +95,8 @@ pub(crate) struct Ring {
     pub(crate) set: SocketSet<'static>,
     pub(crate) handle: SocketHandle,
     pub(crate) sizes: RingSizes,
+    /// What came around the engine.
+    pub(crate) inbox: Inbox,
 }
 
 /// The memory for connection buffers.
@@ -140,18 +143,24 @@ impl Rings {
         let socket = tcp::Socket::new(buffer(sizes.receive), buffer(sizes.send));
         let mut set = SocketSet::new(Vec::with_capacity(1));
         let handle = set.add(socket);
-        Ring { set, handle, sizes }
+        Ring { set, handle, sizes, inbox: Inbox::default() }
     }
 
     /// Gives one back.
     pub(crate) fn give(&mut self, mut ring: Ring) {
-        self.used = self.used.saturating_sub(ring.sizes.total());
+        let inbox = core::mem::take(&mut ring.inbox);
+        self.used = self.used.saturating_sub(ring.sizes.total() + inbox.held());
         let socket = ring.set.get_mut::<tcp::Socket<'_>>(ring.handle);
         socket.abort();
         let pooled: usize = self.pool.iter().map(|ring| ring.sizes.total()).sum();
         if self.pool.len() < POOL_MAX && pooled + ring.sizes.total() <= self.limit / 8 {
             self.pool.push(ring);
         }
+    }
+
+    /// What an inbox holds went from `before` to `after` bytes.
+    pub(crate) fn changed(&mut self, before: usize, after: usize) {
+        self.used = (self.used + after).saturating_sub(before);
     }
 
     /// Bytes in use.

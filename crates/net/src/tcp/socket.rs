@@ -264,10 +264,8 @@ impl TcpSocket {
     /// Bytes that [`TcpSocket::receive`] would give now (`FIONREAD`).
     #[must_use]
     pub fn readable_bytes(&self) -> usize {
-        self.look(|entry| {
-            entry.connection().map_or(0, |connection| connection.socket().recv_queue())
-        })
-        .unwrap_or(0)
+        self.look(|entry| entry.connection().map_or(0, |connection| connection.readable()))
+            .unwrap_or(0)
     }
 
     /// Bytes sent and not acknowledged (`SIOCOUTQ`).
@@ -325,7 +323,7 @@ fn readiness(entry: &mut Entry) -> PollEvents {
             if state == State::SynSent && !dead {
                 return events;
             }
-            if connection.socket().recv_queue() > 0 {
+            if connection.readable() > 0 {
                 events |= READABLE;
             }
             if write_over || connection.has_room() {

@@ -83,7 +83,7 @@ impl Entry {
             Role::Idle => (0, 0),
             Role::Listener(listener) => (listener.ready.len(), listener.backlog),
             Role::Connection(connection) => {
-                (connection.socket().recv_queue(), connection.socket().send_queue())
+                (connection.readable(), connection.socket().send_queue())
             }
         };
         let connection = self.connection();
