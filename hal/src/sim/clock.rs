@@ -5,7 +5,8 @@ use std::cell::Cell;
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
-    static ARMED: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// By processor.
+    static ARMED: Cell<[u64; 64]> = const { Cell::new([u64::MAX; 64]) };
 }
 
 /// Wall time at [`Instant::ZERO`]: 2026-01-01T00:00:00Z.
@@ -46,12 +47,18 @@ pub fn vdso_parameters() -> VdsoParameters {
 
 /// Asks for a timer interrupt at `deadline`; replaces the earlier request. `None`: no interrupt.
 pub fn arm(deadline: Option<Instant>) {
-    ARMED.with(|armed| armed.set(deadline.map_or(u64::MAX, Instant::nanoseconds)));
+    let mut armed = ARMED.get();
+    armed[this()] = deadline.map_or(u64::MAX, Instant::nanoseconds);
+    ARMED.set(armed);
 }
 
-/// The deadline of the armed timer.
+fn this() -> usize {
+    super::cpu::current().0 as usize % 64
+}
+
+/// The deadline of this processor's armed timer.
 pub(super) fn armed() -> Option<Instant> {
-    let nanoseconds = ARMED.with(Cell::get);
+    let nanoseconds = ARMED.get()[this()];
     (nanoseconds != u64::MAX).then(|| Instant::from_nanoseconds(nanoseconds))
 }
 

@@ -1,17 +1,43 @@
-//! The simulated machine has one processor.
+//! Processors. They take turns: a test says which one takes the next step.
 
 use base::CpuId;
+use std::cell::Cell;
+
+thread_local! {
+    static CURRENT: Cell<u32> = const { Cell::new(0) };
+    static COUNT: Cell<u32> = const { Cell::new(1) };
+    static KICKED: Cell<u64> = const { Cell::new(0) };
+}
 
 /// The processor this code runs on.
 #[must_use]
 pub fn current() -> CpuId {
-    CpuId(0)
+    CpuId(CURRENT.get())
 }
 
 /// How many processors are up.
 #[must_use]
 pub fn count() -> u32 {
-    1
+    COUNT.get()
+}
+
+/// Interrupts another processor: it leaves the program or [`idle`], and looks what there is to do.
+pub fn kick(cpu: CpuId) {
+    KICKED.set(KICKED.get() | 1 << (cpu.0 % 64));
+}
+
+pub(super) fn set_count(count: u32) {
+    COUNT.set(count);
+    CURRENT.set(0);
+    KICKED.set(0);
+}
+
+pub(super) fn switch_to(cpu: CpuId) {
+    CURRENT.set(cpu.0);
+}
+
+pub(super) fn take_kicked() -> u64 {
+    KICKED.take()
 }
 
 /// Waits for an interrupt: virtual time jumps to the armed deadline, if there is one.

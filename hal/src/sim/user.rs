@@ -27,6 +27,10 @@ pub fn vector_state_features() -> u64 {
     3
 }
 
+/// The thread that ran on this processor goes to sleep or waits for its turn: it may go on
+/// elsewhere.
+pub fn park() {}
+
 impl UserContext {
     /// A thread about to start at `entry` with stack pointer `stack`, all else as the System V ABI
     /// wants it at process start: MXCSR 0x1f80, x87 control word 0x37f, DF clear.

@@ -1,12 +1,15 @@
-//! The local APIC: acknowledging interrupts, and its one-shot timer.
+//! The local APIC: acknowledging interrupts, messages to other processors, and its one-shot timer.
 
 use super::features::{self, Feature};
 use super::instructions::{read_msr, write_msr};
-use super::{paging, percpu};
+use super::{paging, percpu, presence};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicPtr, AtomicU64, fence};
 
 pub(super) const TIMER_VECTOR: u8 = 0xef;
+/// One processor wants another to look at what there is to do.
+const KICK_VECTOR: u8 = 0xee;
 const ERROR_VECTOR: u8 = 0xfe;
 pub(super) const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -22,6 +25,8 @@ enum Register {
     TaskPriority = 0x80,
     EndOfInterrupt = 0xb0,
     Spurious = 0xf0,
+    Command = 0x300,
+    CommandTarget = 0x310,
     Timer = 0x320,
     Thermal = 0x330,
     Performance = 0x340,
@@ -38,6 +43,10 @@ const TIMER_DEADLINE: u32 = 2 << 17;
 const DIVIDE_BY_1: u32 = 0b1011;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const DELIVER_NMI: u32 = 4 << 8;
+const DELIVER_INIT: u32 = 5 << 8;
+const DELIVER_START: u32 = 6 << 8;
+const COMMAND_PENDING: u32 = 1 << 12;
+const LEVEL_ASSERT: u32 = 1 << 14;
 
 /// The register page; null in x2APIC mode.
 static PAGE: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
@@ -105,7 +114,41 @@ pub(super) fn init_processor() {
     let deadline = if features::has(Feature::TscDeadline) { TIMER_DEADLINE } else { 0 };
     write(Register::Timer, deadline | u32::from(TIMER_VECTOR));
     let id = read(Register::Id);
-    percpu::this().apic_id.set(if x2apic { id } else { id >> 24 });
+    let id = if x2apic { id } else { id >> 24 };
+    percpu::this().apic_id.set(id);
+    presence::register(id);
+}
+
+/// Sends a message to the processor with this APIC id (Intel SDM volume 3, 11.6.1 and 11.12.9).
+fn send(apic_id: u32, command: u32) {
+    if PAGE.load(Relaxed).is_null() {
+        let value = u64::from(apic_id) << 32 | u64::from(command);
+        // The write does not wait for stores before it, unlike one to the register page.
+        fence(SeqCst);
+        // SAFETY: the register exists in x2APIC mode; the commands are the ones below.
+        unsafe { write_msr(X2APIC_BASE + (Register::Command as u32 >> 4), value) };
+        return;
+    }
+    write(Register::CommandTarget, apic_id << 24);
+    write(Register::Command, command);
+    while read(Register::Command) & COMMAND_PENDING != 0 {
+        core::hint::spin_loop();
+    }
+}
+
+/// Makes a processor look at what there is to do.
+pub(super) fn send_kick(apic_id: u32) {
+    send(apic_id, LEVEL_ASSERT | u32::from(KICK_VECTOR));
+}
+
+/// Resets a processor; it then waits for [`send_start`].
+pub(super) fn send_init(apic_id: u32) {
+    send(apic_id, LEVEL_ASSERT | DELIVER_INIT);
+}
+
+/// Starts a processor in real mode at the beginning of a page below 1 MiB.
+pub(super) fn send_start(apic_id: u32, page: u8) {
+    send(apic_id, LEVEL_ASSERT | DELIVER_START | u32::from(page));
 }
 
 /// True when the page at `physical` holds the registers.

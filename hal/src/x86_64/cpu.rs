@@ -1,6 +1,7 @@
-//! Which processor this is, and waiting.
+//! Which processor this is, starting and waking others, and waiting.
 
-use super::percpu;
+pub use super::smp::start_others;
+use super::{percpu, presence};
 use base::CpuId;
 use core::arch::asm;
 
@@ -11,10 +12,16 @@ pub fn current() -> CpuId {
     CpuId(percpu::this().id.get())
 }
 
-/// How many processors are up. Only the boot processor is started today.
+/// How many processors are up.
 #[must_use]
+#[inline]
 pub fn count() -> u32 {
-    1
+    percpu::count()
+}
+
+/// Interrupts another processor: it leaves the program or [`idle`], and looks what there is to do.
+pub fn kick(cpu: CpuId) {
+    presence::kick(cpu.0);
 }
 
 /// Waits for an interrupt. Returns at once when a device interrupt is pending already.

@@ -123,6 +123,17 @@ pub(super) fn invalidate_program_pages() {
     }
 }
 
+/// Drops all of this processor's cached translations, the kernel's too.
+pub(super) fn invalidate_all_pages() {
+    const CR4_PGE: u64 = 1 << 7;
+    let cr4 = read_cr4();
+    // SAFETY: changing PGE drops everything cached and leaves protection as it is.
+    unsafe {
+        write_cr4(cr4 & !CR4_PGE);
+        write_cr4(cr4);
+    }
+}
+
 pub(super) fn read_cr0() -> u64 {
     let value;
     // SAFETY: no side effects.

@@ -1,7 +1,7 @@
 //! Device interrupts. A source is a bit of a 64-bit word; its interrupt only sets the bit.
 
 use super::instructions::Port;
-use super::{apic, clock, ioapic, percpu};
+use super::{apic, clock, ioapic, percpu, presence};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -75,6 +75,7 @@ pub fn allocate_line(global_interrupt: u32) -> Option<Irq> {
 /// The sources that fired since the last call, as bits, and forgets them.
 #[must_use]
 pub fn take_pending() -> u64 {
+    presence::refresh_kernel();
     // Interrupts that came while the kernel worked are let in here, for one instruction.
     // SAFETY: the handlers only set bits and acknowledge; they return to this place.
     unsafe { asm!("sti", "nop", "cli", options(nostack)) };

@@ -51,6 +51,8 @@ static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 /// `NO_EXECUTE` when the processor knows it, else 0.
 static NO_EXECUTE_BIT: AtomicU64 = AtomicU64::new(0);
 static NEXT_DEVICE: SpinLock<u64> = SpinLock::new(DEVICE_BASE);
+/// Held while the kernel's half changes.
+static KERNEL_TABLES: SpinLock<()> = SpinLock::new(());
 
 unsafe extern "C" {
     static __text_start: u8;
@@ -196,11 +198,16 @@ pub(super) fn init(memory: impl Iterator<Item = (u64, u64, bool)>) -> Result<(),
     Ok(())
 }
 
+/// The bits of EFER that the tables rely on.
+pub(super) fn extended_features() -> u32 {
+    const EFER_NXE: u32 = 1 << 11;
+    if features::has(Feature::NoExecute) { EFER_NXE } else { 0 }
+}
+
 /// Turns on what the tables rely on: NX, write protection, global pages, SMEP, SMAP, UMIP. On each
 /// processor, before it uses them.
 pub(super) fn init_processor() {
     const EFER: u32 = 0xc000_0080;
-    const EFER_NXE: u64 = 1 << 11;
     const CR0_WP: u64 = 1 << 16;
     const CR4_PGE: u64 = 1 << 7;
     const CR4_UMIP: u64 = 1 << 11;
@@ -217,9 +224,8 @@ pub(super) fn init_processor() {
     // SAFETY: only supported bits are set; the boot tables have no user pages, and no entry has the
     // NX bit before EFER.NXE is on.
     unsafe {
-        if features::has(Feature::NoExecute) {
-            instructions::write_msr(EFER, instructions::read_msr(EFER) | EFER_NXE);
-        }
+        let efer = instructions::read_msr(EFER);
+        instructions::write_msr(EFER, efer | u64::from(extended_features()));
         instructions::write_cr0(instructions::read_cr0() | CR0_WP);
         instructions::write_cr4(cr4);
     }
@@ -243,10 +249,12 @@ pub(super) fn activate(root: u64) {
 
 /// Maps one frame of the scattered part of the heap.
 pub(super) fn map_scattered(at: u64, frame: u64) -> Result<(), OutOfMemory> {
+    let _guard = KERNEL_TABLES.lock();
     map_kernel(kernel_root(), at, frame, PAGE_SIZE, WRITABLE | no_execute())
 }
 
-/// Unmaps one; returns its frame. Other processors would get their request to forget it here.
+/// Unmaps one; returns its frame. Other processors may still have the translation: see
+/// `presence::kernel_changed`.
 pub(super) fn unmap_scattered(at: u64) -> Option<u64> {
     let mut physical = kernel_root();
     for level in (1..=3).rev() {
@@ -282,12 +290,18 @@ pub(super) fn map_device(physical: u64, bytes: u64) -> Option<*mut u8> {
     let flags = WRITABLE | WRITE_THROUGH | CACHE_DISABLE | no_execute();
     // Also after a failure the addresses are not used again: some may be mapped.
     *next = after;
+    let _guard = KERNEL_TABLES.lock();
     map_kernel(kernel_root(), at, start, length, flags).ok()?;
     Some((at + offset) as *mut u8)
 }
 
-/// True when two words at `address` lie in the kernel's data (where its stacks are).
+/// True when two words at `address` lie in the kernel's data (where the boot processor's stack is)
+/// or on this processor's own stack.
 pub(super) fn in_kernel_data(address: u64) -> bool {
+    let (lowest, highest) = percpu::this().stack.get();
+    if address.is_multiple_of(8) && (lowest..highest.saturating_sub(15)).contains(&address) {
+        return true;
+    }
     let (start, guard) = (&raw const __data_start as u64, &raw const __stack_guard as u64);
     let end = &raw const __data_end as u64;
     let mapped =

@@ -6,6 +6,7 @@ use crate::types::Registers;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 const IA32_GS_BASE: u32 = 0xc000_0101;
 const IA32_KERNEL_GS_BASE: u32 = 0xc000_0102;
@@ -31,6 +32,8 @@ pub(super) struct PerCpu {
     pub(super) active_root: Cell<u64>,
     /// The area whose vector state is in the registers; null: nobody's.
     pub(super) vector_owner: Cell<*mut u8>,
+    /// The program ran since these registers were last saved or loaded.
+    pub(super) vector_changed: Cell<bool>,
     /// Device interrupts that fired, as bits.
     pub(super) pending: Cell<u64>,
     /// The armed deadline in nanoseconds, `u64::MAX`: none.
@@ -40,11 +43,27 @@ pub(super) struct PerCpu {
     /// Free frames at hand: addresses, and how many.
     pub(super) frames: Cell<[u64; CACHED_FRAMES]>,
     pub(super) frame_count: Cell<usize>,
+    /// The kernel's stack of a processor that was started later: lowest address, and its end.
+    pub(super) stack: Cell<(u64, u64)>,
     pub(super) descriptors: UnsafeCell<Descriptors>,
 }
 
+/// How many processors run.
+static COUNT: AtomicU32 = AtomicU32::new(1);
+
+/// How many processors run.
+#[inline]
+pub(super) fn count() -> u32 {
+    COUNT.load(Relaxed)
+}
+
+/// From now on so many run. Before the others leave `smp::start`.
+pub(super) fn set_count(count: u32) {
+    COUNT.store(count, Relaxed);
+}
+
 impl PerCpu {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             this: Cell::new(ptr::null()),
             kernel_stack: Cell::new(0),
@@ -54,13 +73,22 @@ impl PerCpu {
             apic_id: Cell::new(0),
             active_root: Cell::new(0),
             vector_owner: Cell::new(ptr::null_mut()),
+            vector_changed: Cell::new(false),
             pending: Cell::new(0),
             armed: Cell::new(u64::MAX),
             timer: Cell::new(u64::MAX),
             frames: Cell::new([0; CACHED_FRAMES]),
             frame_count: Cell::new(0),
+            stack: Cell::new((0, 0)),
             descriptors: UnsafeCell::new(Descriptors::new()),
         }
+    }
+
+    /// Fills in what is known before the processor runs.
+    pub(super) fn prepare(&self, id: u32, apic_id: u32, stack: u64, stack_bytes: u64) {
+        self.id.set(id);
+        self.apic_id.set(apic_id);
+        self.stack.set((stack, stack + stack_bytes));
     }
 
     /// The cached frames, in place.
@@ -79,7 +107,15 @@ static BOOT: Boot = Boot(PerCpu::new());
 
 /// Makes GS point at the boot processor's block. First thing at boot.
 pub(super) fn init_boot() {
-    let block = &BOOT.0;
+    init(&BOOT.0);
+}
+
+/// Makes GS point at the block made for this processor. First thing it does.
+pub(super) fn init_secondary(block: &'static PerCpu) {
+    init(block);
+}
+
+fn init(block: &'static PerCpu) {
     block.this.set(block);
     // SAFETY: GS is used for nothing else in the kernel; the program's GS base starts at 0.
     unsafe {

@@ -1,8 +1,8 @@
 //! Kernel memory made of single frames, mapped one after the other: for blocks larger than the
 //! buddy allocator has, and for when memory is too fragmented for contiguous ones.
 
-use super::paging;
 use super::pool::{self, HEAP_FRAMES, Purpose};
+use super::{paging, presence};
 use base::PAGE_SIZE;
 use base::sync::SpinLock;
 use core::ptr;
@@ -14,24 +14,33 @@ const MAX_ORDER: usize = 20;
 /// nothing but addresses.
 const REMEMBERED: usize = 15;
 
+/// A free range, and the generation of the kernel's page tables after which no processor has a
+/// translation of it any more.
+#[derive(Clone, Copy)]
+struct Range {
+    start: u64,
+    generation: u64,
+}
+
 struct Addresses {
     next: u64,
-    free: [[u64; REMEMBERED]; MAX_ORDER + 1],
+    free: [[Range; REMEMBERED]; MAX_ORDER + 1],
     count: [usize; MAX_ORDER + 1],
 }
 
 static ADDRESSES: SpinLock<Addresses> = SpinLock::new(Addresses {
     next: paging::SCATTER_BASE,
-    free: [[0; REMEMBERED]; MAX_ORDER + 1],
+    free: [[Range { start: 0, generation: 0 }; REMEMBERED]; MAX_ORDER + 1],
     count: [0; MAX_ORDER + 1],
 });
 
 impl Addresses {
     fn take(&mut self, order: usize) -> Option<u64> {
         let count = self.count.get_mut(order)?;
-        if *count > 0 {
+        let last = count.checked_sub(1).and_then(|last| self.free[order].get(last));
+        if let Some(range) = last.filter(|range| presence::kernel_forgotten(range.generation)) {
             *count -= 1;
-            return self.free[order].get(*count).copied();
+            return Some(range.start);
         }
         let at = self.next;
         // A page that is never mapped lies behind each range.
@@ -43,10 +52,11 @@ impl Addresses {
         Some(at)
     }
 
-    fn give_back(&mut self, order: usize, at: u64) {
+    fn give_back(&mut self, order: usize, start: u64) {
+        let generation = presence::kernel_changed();
         let count = self.count[order];
         if let Some(slot) = self.free[order].get_mut(count) {
-            *slot = at;
+            *slot = Range { start, generation };
             self.count[order] += 1;
         }
     }

@@ -9,7 +9,7 @@ use super::paging::{
     self, ACCESSED, ADDRESS, DIRTY, NO_EXECUTE, PRESENT, Table, USER, WRITABLE, index, table,
 };
 use super::pool::Purpose;
-use super::{instructions, percpu, pool};
+use super::{instructions, percpu, pool, presence};
 use crate::types::{OutOfMemory, PageProtection};
 use base::address::USER_END;
 use base::sync::SpinLock;
@@ -31,6 +31,8 @@ const INVALIDATE_SINGLY: u64 = 32;
 /// The program's address space. Each mapped page holds a reference to its frame.
 pub struct AddressSpace {
     root: u64,
+    /// Counts changes that other processors must learn of, see [`presence`].
+    generation: AtomicU64,
     /// Mapped pages. The lock guards the tables.
     resident: SpinLock<usize>,
 }
@@ -149,18 +151,23 @@ impl AddressSpace {
         for (own, kernel) in own.iter().zip(kernel).skip(paging::ENTRIES / 2) {
             own.store(kernel.load(Relaxed), Relaxed);
         }
-        Ok(Self { root, resident: SpinLock::new(0) })
+        Ok(Self { root, generation: AtomicU64::new(0), resident: SpinLock::new(0) })
     }
 
-    /// Makes this processor use the address space.
+    /// This processor is about to touch the program's memory: until `presence::leave`.
     #[inline]
-    pub(super) fn activate(&self) {
-        paging::activate(self.root);
+    pub(super) fn enter(&self) {
+        presence::enter(self.root, &self.generation);
     }
 
-    /// Makes this processor forget the translations of the pages `first..=last`; with `tables`,
-    /// also what it caches of the tables above them. Other processors would get their request here.
+    /// Makes all processors forget the translations of the pages `first..=last`; with `tables`,
+    /// also what they cache of the tables above them.
     fn invalidate(&self, first: u64, last: u64, tables: bool) {
+        self.invalidate_here(first, last, tables);
+        presence::shoot_down(self.root, &self.generation);
+    }
+
+    fn invalidate_here(&self, first: u64, last: u64, tables: bool) {
         if percpu::this().active_root.get() != self.root {
             return;
         }
@@ -171,6 +178,11 @@ impl AddressSpace {
         for page in (first..=last).step_by(PAGE_SIZE as usize) {
             instructions::invalidate_page(page);
         }
+    }
+
+    /// Returns when every processor that ran the program has left it since the call (membarrier).
+    pub fn barrier(&self) {
+        presence::shoot_down(self.root, &self.generation);
     }
 
     fn root(&self) -> &Table {
@@ -429,8 +441,11 @@ impl Drop for AddressSpace {
         if percpu::this().active_root.get() == self.root {
             paging::activate(paging::kernel_root());
         }
-        // SAFETY: no processor uses the root (only this one ran the program), and its lower half is
-        // empty.
-        unsafe { pool::release_frame(self.root) };
+        // Another processor may still have the root loaded, as it does between two threads: then
+        // the frame is given up.
+        if percpu::count() == 1 {
+            // SAFETY: no processor uses the root, and its lower half is empty.
+            unsafe { pool::release_frame(self.root) };
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::features::{self, Feature};
 use super::instructions::{self, read_msr, write_msr};
 use super::space::AddressSpace;
 use super::vector_state::{self, VectorState};
-use super::{irq, trap};
+use super::{irq, presence, trap};
 use crate::types::{Access, Exception, PageFault, Registers, Trap, vector};
 use base::UserAddr;
 use base::address::USER_END;
@@ -39,6 +39,13 @@ pub fn vector_state_bytes() -> usize {
 #[must_use]
 pub fn vector_state_features() -> u64 {
     vector_state::enabled_features()
+}
+
+/// The thread that ran on this processor goes to sleep or waits for its turn: it may go on
+/// elsewhere.
+#[inline]
+pub fn park() {
+    vector_state::park();
 }
 
 /// Lets the program use RDFSBASE and its like. On each processor.
@@ -122,7 +129,7 @@ impl UserContext {
                 *base = 0;
             }
         }
-        space.activate();
+        space.enter();
         self.vector.load();
         load_bases(registers.fs_base, registers.gs_base);
         // SYSRET sets rip from rcx and the flags from r11. With a non-canonical rcx it would fault
@@ -134,6 +141,7 @@ impl UserContext {
         // SAFETY: the registers were checked and everything else is loaded; `self` is borrowed
         // until the call returns.
         let cause = unsafe { trap::enter(registers, fast) };
+        presence::leave();
         (registers.fs_base, registers.gs_base) = save_bases();
         if cause.vector == trap::SYSCALL {
             return Trap::Syscall;

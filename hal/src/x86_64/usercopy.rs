@@ -3,8 +3,8 @@
 //! They run on the program's page tables. A load or store that faults goes on at the continuation
 //! that the exception table (`.extable`, see [`super::trap`]) has for it.
 
-use super::features;
 use super::space::AddressSpace;
+use super::{features, presence};
 use crate::types::UserFault;
 use base::UserAddr;
 use base::address::USER_END;
@@ -181,10 +181,11 @@ pub fn copy_from_user(
 ) -> Result<(), UserFault> {
     let length = into.len();
     let allowed = reachable(from, length);
-    space.activate();
+    space.enter();
     // SAFETY: writes at most `allowed <= into.len()` bytes to `into`; loads from user memory, which
     // is all that `from..from + allowed` can be, may fault and are then given up.
     let left = unsafe { copy(into.as_mut_ptr(), from.0 as *const u8, allowed) };
+    presence::leave();
     outcome(from, allowed - left, length)
 }
 
@@ -195,10 +196,11 @@ pub fn copy_from_user(
 #[inline]
 pub fn copy_to_user(space: &AddressSpace, to: UserAddr, from: &[u8]) -> Result<(), UserFault> {
     let allowed = reachable(to, from.len());
-    space.activate();
+    space.enter();
     // SAFETY: reads at most `allowed <= from.len()` bytes; stores go to user memory, of which Rust
     // holds no reference.
     let left = unsafe { copy(to.0 as *mut u8, from.as_ptr(), allowed) };
+    presence::leave();
     outcome(to, allowed - left, from.len())
 }
 
@@ -210,9 +212,10 @@ pub fn load_u32(space: &AddressSpace, from: UserAddr) -> Result<u32, UserFault> 
     if reachable(from, 4) < 4 {
         return Err(UserFault { address: from, copied: 0 });
     }
-    space.activate();
+    space.enter();
     // SAFETY: a load from user memory that may fault.
     let loaded = unsafe { load(from.0 as *const u32) };
+    presence::leave();
     finish(from, &loaded)
 }
 
@@ -229,9 +232,10 @@ pub fn compare_exchange_u32(
     if reachable(at, 4) < 4 {
         return Err(UserFault { address: at, copied: 0 });
     }
-    space.activate();
+    space.enter();
     // SAFETY: an access to user memory that may fault.
     let loaded = unsafe { compare_exchange(at.0 as *mut u32, expected, new) };
+    presence::leave();
     finish(at, &loaded)
 }
 

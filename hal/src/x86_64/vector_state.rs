@@ -2,10 +2,13 @@
 //!
 //! They stay in the processor when the thread traps, because kernel code does not use them. Each
 //! processor remembers whose they are; only when another thread wants to run there are they saved
-//! (XSAVEOPT, standard format) and the other's loaded.
+//! (XSAVEOPT, standard format) and the other's loaded. With more than one processor they are saved
+//! when the thread goes to sleep or waits for its turn ([`park`]), because it may go on elsewhere;
+//! if it does not, they need not be loaded again.
 //!
 //! Invariant: what is in a processor's registers was loaded from its owner's area by that
-//! processor, and the area was not written since. XSAVEOPT may leave out what did not change.
+//! processor, and the area was not written since but by saving them. XSAVEOPT may leave out what
+//! did not change.
 
 use super::features::{self, Feature};
 use super::instructions::{self, cpuid};
@@ -118,6 +121,23 @@ fn clear(area: &mut [u8], from: usize, to: usize) {
 pub(super) struct VectorState {
     /// [`bytes`] long, 64-aligned. Its address names the state in `PerCpu::vector_owner`.
     area: NonNull<u8>,
+    /// The processor that loaded it last; [`NOWHERE`] when the area was written since.
+    loaded_on: u32,
+}
+
+/// No processor has this id.
+const NOWHERE: u32 = u32::MAX;
+
+/// Saves the registers of the thread that ran here if it may go on elsewhere: it goes to sleep, or
+/// others have their turn.
+pub(super) fn park() {
+    let cpu = percpu::this();
+    let owner = cpu.vector_owner.get();
+    if percpu::count() > 1 && cpu.vector_changed.replace(false) && !owner.is_null() {
+        // SAFETY: the owner ran here since the registers were last saved, so it lives: dropping it
+        // gives up ownership, and only the processor that it runs on drops it.
+        unsafe { save(owner) };
+    }
 }
 
 // SAFETY: the area is owned; which processor has the registers is checked before every use.
@@ -135,7 +155,7 @@ impl VectorState {
         // SAFETY: the layout is not empty.
         let area = unsafe { alloc_zeroed(Self::layout()) };
         let Some(area) = NonNull::new(area) else { handle_alloc_error(Self::layout()) };
-        Self { area }
+        Self { area, loaded_on: NOWHERE }
     }
 
     /// As the System V ABI wants it at process start.
@@ -155,7 +175,8 @@ impl VectorState {
 
     /// Whether this processor's registers hold the state.
     fn is_live(&self) -> bool {
-        ptr::eq(percpu::this().vector_owner.get(), self.area.as_ptr())
+        let cpu = percpu::this();
+        ptr::eq(cpu.vector_owner.get(), self.area.as_ptr()) && self.loaded_on == cpu.id.get()
     }
 
     /// Puts the state into this processor's registers.
@@ -164,16 +185,19 @@ impl VectorState {
         if !self.is_live() {
             self.switch();
         }
+        percpu::this().vector_changed.set(true);
     }
 
     #[cold]
     fn switch(&mut self) {
         let cpu = percpu::this();
         let owner = cpu.vector_owner.replace(self.area.as_ptr());
-        // SAFETY: the owner's area is alive (dropping it gives up ownership); both areas have the
-        // right size, and every way to write to one keeps its header valid for XRSTOR.
+        self.loaded_on = cpu.id.get();
+        // SAFETY: registers that changed since they were saved belong to an owner whose area is
+        // alive (dropping it gives up ownership); both areas have the right size, and every way to
+        // write to one keeps its header valid for XRSTOR.
         unsafe {
-            if !owner.is_null() {
+            if cpu.vector_changed.get() && !owner.is_null() {
                 save(owner);
             }
             restore(self.area.as_ptr());
@@ -193,6 +217,7 @@ impl VectorState {
         if self.is_live() {
             percpu::this().vector_owner.set(ptr::null_mut());
         }
+        self.loaded_on = NOWHERE;
     }
 
     /// A copy for another thread.

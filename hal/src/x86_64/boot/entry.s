@@ -18,6 +18,7 @@
 
 .section .boot.bss, "aw", @nobits
 .align 4096
+.global boot_pml4
 boot_pml4:      .skip 4096
 boot_low:       .skip 4096
 boot_kernel:    .skip 4096
@@ -27,6 +28,7 @@ boot_stack_top:
 
 .section .boot.text, "ax"
 .align 8
+.global boot_gdt
 boot_gdt:
     .quad 0
     .quad 0x00af9a000000ffff    // 0x08: 64-bit code

@@ -42,7 +42,7 @@ impl Information {
 }
 
 /// Reads a value at a physical address; `None` outside what is mapped.
-fn read_at<T: Plain>(address: u64) -> Option<T> {
+pub(super) fn read_at<T: Plain>(address: u64) -> Option<T> {
     let end = address.checked_add(size_of::<T>() as u64)?;
     // SAFETY: mapped by the boot page tables; any bytes are a `T`.
     (address != 0 && end <= BOOT_MAP_END).then(|| unsafe { direct::<T>(address).read_unaligned() })
@@ -50,7 +50,7 @@ fn read_at<T: Plain>(address: u64) -> Option<T> {
 
 /// # Safety
 /// Any bytes are a valid value.
-unsafe trait Plain: Copy {}
+pub(super) unsafe trait Plain: Copy {}
 // SAFETY: integers.
 unsafe impl Plain for u8 {}
 // SAFETY: integers.

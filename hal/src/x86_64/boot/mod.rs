@@ -2,11 +2,12 @@
 
 pub(super) mod information;
 pub(super) mod map;
+pub(super) mod tables;
 
 use super::memory;
 use super::{
     apic, calibration, clock, console, descriptors, features, instructions, irq, paging, percpu,
-    pool, user, vector_state,
+    pool, smp, user, vector_state,
 };
 use base::PAGE_SIZE;
 use core::arch::global_asm;
@@ -84,6 +85,8 @@ extern "C" fn start(loader: u32, address: u32) -> ! {
     vector_state::init_processor();
     user::init_processor();
     let information = information::read(loader, u64::from(address));
+    tables::find(information.rsdp);
+    smp::place_code();
     init_memory(&information);
     if !apic::init() {
         panic!("the local APIC cannot be mapped");

@@ -1,0 +1,115 @@
+//! Which processors there are: from ACPI's table of interrupt controllers (MADT), or, on machines
+//! without ACPI, from QEMU's configuration device. Read while the boot page tables are in use,
+//! which map all that firmware puts below 4 GiB; nothing in it is trusted.
+
+use super::super::instructions::Port;
+use super::information::read_at;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+/// As many processors as are ever started.
+pub(in super::super) const MAX_PROCESSORS: usize = 64;
+
+static APIC_IDS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// The local APIC ids of the processors that can be started, the boot processor among them.
+pub(in super::super) fn apic_ids() -> impl Iterator<Item = u32> {
+    APIC_IDS.iter().take(COUNT.load(Relaxed)).map(|id| id.load(Relaxed))
+}
+
+fn add(apic_id: u32) {
+    let count = COUNT.load(Relaxed);
+    if let Some(slot) = APIC_IDS.get(count) {
+        slot.store(apic_id, Relaxed);
+        COUNT.store(count + 1, Relaxed);
+    }
+}
+
+/// Finds them. `rsdp`: physical address of ACPI's root pointer, 0: none.
+pub(super) fn find(rsdp: u64) {
+    if read_madt(rsdp).is_none() {
+        COUNT.store(0, Relaxed);
+    }
+    if COUNT.load(Relaxed) == 0 {
+        // QEMU numbers the APICs of one socket from 0.
+        (0..configured().unwrap_or(0)).for_each(add);
+    }
+}
+
+/// `-smp` of QEMU: item 5 (FW_CFG_NB_CPUS) of its configuration device
+/// (docs/specs/fw_cfg.rst there).
+fn configured() -> Option<u32> {
+    const SIGNATURE: u16 = 0;
+    const PROCESSORS: u16 = 5;
+    // SAFETY: without DMA, which is not asked for, the device only answers.
+    let (selector, data) = unsafe { (Port::at(0x510), Port::at(0x511)) };
+    selector.write16(SIGNATURE);
+    let signature: [u8; 4] = core::array::from_fn(|_| data.read8());
+    if signature != *b"QEMU" {
+        return None;
+    }
+    selector.write16(PROCESSORS);
+    let count = u16::from_le_bytes([data.read8(), data.read8()]);
+    Some(u32::from(count).min(MAX_PROCESSORS as u32))
+}
+
+/// Signature and length of an ACPI table.
+fn header(table: u64) -> Option<([u8; 4], u64)> {
+    const HEADER_BYTES: u32 = 36;
+    const LARGEST: u32 = 1 << 20;
+    let signature = read_at::<u32>(table)?.to_le_bytes();
+    let length = read_at::<u32>(table + 4)?;
+    (HEADER_BYTES..=LARGEST).contains(&length).then_some((signature, u64::from(length)))
+}
+
+/// ACPI 6.5, sections 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.8 (XSDT), 5.2.12 (MADT).
+fn read_madt(rsdp: u64) -> Option<()> {
+    const FIRST_ENTRY: u64 = 36;
+    if read_at::<u64>(rsdp)?.to_le_bytes() != *b"RSD PTR " {
+        return None;
+    }
+    let extended = read_at::<u8>(rsdp + 15)? >= 2;
+    let (root, entry_bytes) = match extended.then(|| read_at::<u64>(rsdp + 24)).flatten() {
+        Some(root) if root != 0 => (root, 8),
+        _ => (u64::from(read_at::<u32>(rsdp + 16)?), 4),
+    };
+    let (_, length) = header(root)?;
+    for at in (FIRST_ENTRY..length).step_by(entry_bytes as usize) {
+        let table = match entry_bytes {
+            8 => read_at::<u64>(root + at)?,
+            _ => u64::from(read_at::<u32>(root + at)?),
+        };
+        if let Some((signature, length)) = header(table)
+            && signature == *b"APIC"
+        {
+            return read_controllers(table, length);
+        }
+    }
+    None
+}
+
+fn read_controllers(table: u64, length: u64) -> Option<()> {
+    const FIRST_ENTRY: u64 = 44;
+    const LOCAL_APIC: u8 = 0;
+    const LOCAL_X2APIC: u8 = 9;
+    const ENABLED: u32 = 1;
+    let mut at = FIRST_ENTRY;
+    while at + 2 <= length {
+        let entry = table + at;
+        let (kind, bytes) = (read_at::<u8>(entry)?, u64::from(read_at::<u8>(entry + 1)?));
+        if bytes < 2 {
+            return None;
+        }
+        match (kind, bytes) {
+            (LOCAL_APIC, 8..) if read_at::<u32>(entry + 4)? & ENABLED != 0 => {
+                add(u32::from(read_at::<u8>(entry + 3)?));
+            }
+            (LOCAL_X2APIC, 16..) if read_at::<u32>(entry + 8)? & ENABLED != 0 => {
+                add(read_at::<u32>(entry + 4)?);
+            }
+            _ => {}
+        }
+        at += bytes;
+    }
+    Some(())
+}
