@@ -3,12 +3,14 @@
 use alloc::format;
 use alloc::vec::Vec;
 use base::PAGE_SIZE;
+use base::sync::Once;
 use bundle::Archive;
 use bundle::config::{self, Config};
 use core::fmt::Arguments;
+use core::sync::atomic::{AtomicBool, Ordering};
 use drivers::Devices;
 use hal::boot::BootInfo;
-use system::{Link, Next, Parts, StartError, System};
+use system::{ExitStatus, Link, Next, Parts, StartError, System};
 
 hal::entry!(main);
 
@@ -28,12 +30,16 @@ fn main(info: BootInfo) -> ! {
     };
     let mut devices = drivers::probe(info.command_line, &mut log);
     let seed = seed(&mut devices);
+    let cpus = hal::cpu::start_others(config.cpus.unwrap_or(u32::MAX), run_secondary);
+    if verbose {
+        say(format_args!("eggos: {cpus} CPUs\n"));
+    }
     let parts = Parts {
         archive,
         config,
         links: links(devices),
         seed,
-        cpus: hal::cpu::count(),
+        cpus,
         console_irq: hal::console::irq(),
         shuffle: None,
         script: None,
@@ -42,7 +48,27 @@ fn main(info: BootInfo) -> ! {
         Ok(system) => system,
         Err(problem) => refuse(&problem),
     };
-    run(&system)
+    run(SYSTEM.call_once(|| system))
+}
+
+/// The machine ends with the program. The CPU that sees it first says so.
+fn end(system: &System, status: ExitStatus) -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::Relaxed) {
+        loop {
+            hal::cpu::idle();
+        }
+    }
+    system.return_files();
+    hal::console::control(&system::last_words(status));
+    hal::power::off(true)
+}
+
+static SYSTEM: Once<System> = Once::new();
+
+/// What the other CPUs do from their start.
+fn run_secondary() -> ! {
+    run(SYSTEM.wait())
 }
 
 /// Runs the program to its end and the machine to its.
@@ -50,12 +76,11 @@ fn run(system: &System) -> ! {
     loop {
         match system.step() {
             Next::Again => {}
-            Next::Idle => hal::cpu::idle(),
-            Next::Ended(status) => {
-                system.return_files();
-                hal::console::control(&system::last_words(status));
-                hal::power::off(true)
+            Next::Idle => {
+                hal::cpu::idle();
+                system.woken();
             }
+            Next::Ended(status) => end(system, status),
         }
     }
 }

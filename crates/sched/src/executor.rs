@@ -1,19 +1,27 @@
-//! The run queue of one CPU.
+//! The run queues, one a CPU.
 //!
-//! A task is a boxed future and a state that says whether it stands in the queue. Waking costs one
-//! atomic exchange and a push; no allocation.
+//! A task is a boxed future and a state that says whether it stands in a queue. Waking costs one
+//! atomic exchange and a push to the queue of the CPU that wakes; no allocation.
+//!
+//! Who else runs what was woken is decided late: a CPU that is about to do something long (it goes
+//! back into the program, or picks one task while others stand behind it) calls a CPU that has
+//! nothing to do ([`Spawner::share`]), which takes a task from the longest queue. A CPU that wakes
+//! a task and then goes to sleep itself simply runs the task next, and nobody is disturbed.
 //!
 //! A task that wakes itself while it runs (it yields) goes back to the queue only when the next
 //! task is picked: what happens in between, device work for instance, wakes others ahead of it.
 
+use crate::affinity::Affinity;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::task::Wake;
+use base::CpuId;
 use base::sync::SpinLock;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, fence};
 use core::task::{Context, Poll, Waker};
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -23,7 +31,7 @@ pub type Shuffle = Box<dyn FnMut(usize) -> usize + Send>;
 
 /// Neither runnable nor running.
 const IDLE: u8 = 0;
-/// In the run queue, or about to be put there.
+/// In a run queue, or about to be put there.
 const QUEUED: u8 = 1;
 /// Being polled.
 const RUNNING: u8 = 2;
@@ -33,95 +41,181 @@ const RUNNING_WOKEN: u8 = 3;
 struct Task {
     future: SpinLock<Option<BoxFuture>>,
     state: AtomicU8,
-    run_queue: Arc<RunQueue>,
+    affinity: Arc<Affinity>,
+    queues: Arc<RunQueues>,
 }
 
 impl Task {
-    /// Notes a wake-up. True when the task must be put in the queue.
+    /// Notes a wake-up. True when the task must be put in a queue.
     fn note_wake(&self) -> bool {
         let next = |state| match state {
             IDLE => Some(QUEUED),
             RUNNING => Some(RUNNING_WOKEN),
             _ => None,
         };
-        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        before == Ok(IDLE)
+        self.state.fetch_update(AcqRel, Acquire, next) == Ok(IDLE)
     }
 }
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if self.note_wake() {
-            let run_queue = Arc::clone(&self.run_queue);
-            run_queue.ready.lock().push_back(self);
+            let queues = Arc::clone(&self.queues);
+            queues.push(self);
         }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.note_wake() {
-            self.run_queue.ready.lock().push_back(Arc::clone(self));
+            self.queues.push(Arc::clone(self));
         }
     }
 }
 
+/// The queue of one CPU.
 #[derive(Default)]
 struct RunQueue {
     ready: SpinLock<VecDeque<Arc<Task>>>,
-    live: AtomicUsize,
+    /// How long `ready` is, readable without the lock.
+    length: AtomicUsize,
+    /// The task that yielded in the last turn.
+    yielded: SpinLock<Option<Arc<Task>>>,
 }
 
 impl RunQueue {
-    fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
-        self.live.fetch_add(1, Ordering::Relaxed);
+    fn push(&self, task: Arc<Task>) {
+        let mut ready = self.ready.lock();
+        ready.push_back(task);
+        self.length.store(ready.len(), Relaxed);
+    }
+
+    /// Takes out the first task that may run on `cpu`.
+    fn pop(&self, cpu: CpuId) -> Option<Arc<Task>> {
+        let mut ready = self.ready.lock();
+        let at = ready.iter().position(|task| task.affinity.allows(cpu))?;
+        let task = ready.remove(at);
+        self.length.store(ready.len(), Relaxed);
+        task
+    }
+}
+
+struct RunQueues {
+    queues: Box<[RunQueue]>,
+    /// CPUs that have nothing to do, and have not been called since they found out.
+    idle: AtomicU64,
+    live: AtomicUsize,
+}
+
+impl RunQueues {
+    fn of(&self, cpu: CpuId) -> &RunQueue {
+        &self.queues[cpu.0 as usize % self.queues.len()]
+    }
+
+    /// Puts a task in the queue of this CPU, or of one that may run it.
+    fn push(&self, task: Arc<Task>) {
+        let here = hal::cpu::current();
+        if task.affinity.allows(here) {
+            self.of(here).push(task);
+            return;
+        }
+        let cpu = task.affinity.first();
+        self.of(cpu).push(task);
+        fence(SeqCst);
+        // It may run the program, where it does not look at its queue.
+        self.idle.fetch_and(!bit(cpu), AcqRel);
+        hal::cpu::kick(cpu);
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        affinity: Arc<Affinity>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.live.fetch_add(1, Relaxed);
         let task = Arc::new(Task {
             future: SpinLock::new(Some(Box::pin(future))),
             state: AtomicU8::new(QUEUED),
-            run_queue: Arc::clone(self),
+            affinity,
+            queues: Arc::clone(self),
         });
-        self.ready.lock().push_back(task);
+        self.push(task);
+    }
+
+    /// Takes the next task from the longest queue of another CPU.
+    fn steal(&self, cpu: CpuId) -> Option<Arc<Task>> {
+        let longest = || {
+            let others = self.queues.iter().enumerate().filter(|(at, _)| *at != cpu.0 as usize);
+            let lengths = others.map(|(_, queue)| (queue.length.load(Relaxed), queue));
+            lengths.filter(|(length, _)| *length > 0).max_by_key(|(length, _)| *length)
+        };
+        if let Some(task) = longest().and_then(|(_, queue)| queue.pop(cpu)) {
+            return Some(task);
+        }
+        // The longest may hold nothing for this CPU.
+        self.queues
+            .iter()
+            .filter(|queue| queue.length.load(Relaxed) > 0)
+            .find_map(|queue| queue.pop(cpu))
+    }
+
+    /// Calls a CPU that has nothing to do if tasks stand in the queue of this one.
+    #[inline]
+    fn share(&self) {
+        if self.queues.len() > 1 && self.of(hal::cpu::current()).length.load(Relaxed) > 0 {
+            self.call_idle();
+        }
+    }
+
+    fn call_idle(&self) {
+        // With the fence in `prepare_idle`: either it sees the task, or this CPU sees it idle.
+        fence(SeqCst);
+        let idle = self.idle.load(Relaxed);
+        if idle == 0 {
+            return;
+        }
+        let cpu = CpuId(idle.trailing_zeros());
+        if self.idle.fetch_and(!bit(cpu), AcqRel) & bit(cpu) != 0 {
+            hal::cpu::kick(cpu);
+        }
     }
 }
 
-/// Runs futures, one at a time, in the order in which they became ready.
+fn bit(cpu: CpuId) -> u64 {
+    1 << (cpu.0 % 64)
+}
+
+/// Runs futures, on each CPU one at a time, in the order in which they became ready.
 pub struct Executor {
-    run_queue: Arc<RunQueue>,
-    /// The task that yielded in the last turn.
-    yielded: SpinLock<Option<Arc<Task>>>,
+    queues: Arc<RunQueues>,
     shuffle: SpinLock<Option<Shuffle>>,
 }
 
-impl Default for Executor {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Executor {
-    /// An executor without tasks.
+    /// An executor without tasks, for so many CPUs (at least one, at most 64).
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            run_queue: Arc::default(),
-            yielded: SpinLock::default(),
-            shuffle: SpinLock::default(),
-        }
+    pub fn new(cpus: u32) -> Self {
+        let queues = (0..cpus.clamp(1, 64)).map(|_| RunQueue::default()).collect();
+        let (idle, live) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self { queues: Arc::new(RunQueues { queues, idle, live }), shuffle: SpinLock::default() }
     }
 
     /// An executor that lets `shuffle` choose among the runnable tasks.
     #[must_use]
-    pub fn shuffled(shuffle: Shuffle) -> Self {
-        Self { shuffle: SpinLock::new(Some(shuffle)), ..Self::new() }
+    pub fn shuffled(cpus: u32, shuffle: Shuffle) -> Self {
+        Self { shuffle: SpinLock::new(Some(shuffle)), ..Self::new(cpus) }
     }
 
     /// Adds a task; it runs when its turn comes.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.run_queue.spawn(future);
+        self.queues.spawn(Arc::default(), future);
     }
 
-    /// Runs one task until it waits or ends. `false` when none is runnable.
+    /// Runs one task on this CPU until it waits or ends. `false` when none is runnable.
     pub fn run_one(&self) -> bool {
-        let Some(task) = self.pick() else { return false };
-        task.state.store(RUNNING, Ordering::Release);
+        let cpu = hal::cpu::current();
+        let Some(task) = self.pick(cpu) else { return false };
+        self.queues.share();
+        task.state.store(RUNNING, Release);
         let waker = Waker::from(Arc::clone(&task));
         let mut slot = task.future.lock();
         if let Some(future) = slot.as_mut() {
@@ -130,69 +224,108 @@ impl Executor {
                 let finished = slot.take();
                 drop(slot);
                 drop(finished);
-                self.run_queue.live.fetch_sub(1, Ordering::Relaxed);
+                self.queues.live.fetch_sub(1, Relaxed);
                 return true;
             }
         }
         drop(slot);
-        let to_idle =
-            task.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
-        if to_idle.is_err() {
-            task.state.store(QUEUED, Ordering::Release);
-            *self.yielded.lock() = Some(task);
+        if task.state.compare_exchange(RUNNING, IDLE, AcqRel, Acquire).is_err() {
+            task.state.store(QUEUED, Release);
+            *self.queues.of(cpu).yielded.lock() = Some(task);
         }
         true
     }
 
-    fn pick(&self) -> Option<Arc<Task>> {
-        let mut shuffle = self.shuffle.lock();
-        let yielded = self.yielded.lock().take();
-        let mut ready = self.run_queue.ready.lock();
-        ready.extend(yielded);
-        match shuffle.as_mut() {
-            Some(shuffle) if ready.len() > 1 => {
-                let at = shuffle(ready.len()) % ready.len();
-                ready.remove(at)
-            }
-            _ => ready.pop_front(),
+    fn pick(&self, cpu: CpuId) -> Option<Arc<Task>> {
+        let own = self.queues.of(cpu);
+        let yielded = own.yielded.lock().take();
+        if let Some(task) = yielded {
+            self.queues.push(task);
         }
+        let mut shuffle = self.shuffle.lock();
+        if let Some(shuffle) = shuffle.as_mut() {
+            let mut ready = own.ready.lock();
+            if ready.len() > 1 {
+                let at = shuffle(ready.len()) % ready.len();
+                if let Some(task) = ready.remove(at) {
+                    ready.push_front(task);
+                }
+            }
+        }
+        drop(shuffle);
+        own.pop(cpu).or_else(|| self.queues.steal(cpu))
+    }
+
+    /// This CPU is about to wait for an interrupt. `false`: there is a task for it after all.
+    /// Otherwise [`Executor::finish_idle`] follows when it goes on.
+    pub fn prepare_idle(&self) -> bool {
+        let cpu = hal::cpu::current();
+        self.queues.idle.fetch_or(bit(cpu), AcqRel);
+        // With the fence in `share`.
+        fence(SeqCst);
+        let runnable = self.queues.queues.iter().any(|queue| {
+            queue.length.load(Relaxed) > 0
+                && queue.ready.lock().iter().any(|task| task.affinity.allows(cpu))
+        });
+        if runnable {
+            self.finish_idle();
+        }
+        !runnable
+    }
+
+    /// This CPU goes on.
+    pub fn finish_idle(&self) {
+        self.queues.idle.fetch_and(!bit(hal::cpu::current()), AcqRel);
     }
 
     /// How many tasks are runnable.
     #[must_use]
     pub fn runnable(&self) -> usize {
-        self.run_queue.ready.lock().len() + usize::from(self.yielded.lock().is_some())
+        let count = |queue: &RunQueue| {
+            queue.ready.lock().len() + usize::from(queue.yielded.lock().is_some())
+        };
+        self.queues.queues.iter().map(count).sum()
     }
 
     /// How many tasks have not ended.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.run_queue.live.load(Ordering::Relaxed)
+        self.queues.live.load(Relaxed)
     }
 
     /// A handle for spawning from within tasks.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
-        Spawner { run_queue: Arc::clone(&self.run_queue) }
+        Spawner { queues: Arc::clone(&self.queues) }
     }
 }
 
 /// Adds tasks to an [`Executor`] from anywhere.
 #[derive(Clone)]
 pub struct Spawner {
-    run_queue: Arc<RunQueue>,
+    queues: Arc<RunQueues>,
 }
 
 impl Spawner {
-    /// Adds a task; it runs when its turn comes.
-    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.run_queue.spawn(future);
+    /// Adds a task that runs on the CPUs of `affinity`.
+    pub fn spawn(
+        &self,
+        affinity: Arc<Affinity>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.queues.spawn(affinity, future);
     }
 
-    /// How many tasks are runnable, the current one not counted.
+    /// How many tasks are runnable, the current ones not counted.
     #[must_use]
     pub fn runnable(&self) -> usize {
-        self.run_queue.ready.lock().len()
+        self.queues.queues.iter().map(|queue| queue.length.load(Relaxed)).sum()
+    }
+
+    /// Calls a CPU that has nothing to do if tasks wait for this one, which is about to be busy.
+    #[inline]
+    pub fn share(&self) {
+        self.queues.share();
     }
 }
 
@@ -217,7 +350,7 @@ mod tests {
     /// A task that yields stands behind what was woken before the next one is picked.
     #[test]
     fn yielding_lets_woken_tasks_go_first() {
-        let executor = Executor::new();
+        let executor = Executor::new(1);
         let order = Arc::new(SpinLock::new(alloc::vec::Vec::new()));
         let queue = Arc::new(WaitQueue::new());
         let (log, wait) = (Arc::clone(&order), Arc::clone(&queue));

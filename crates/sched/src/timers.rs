@@ -1,8 +1,9 @@
 //! Deadlines.
 //!
-//! A binary heap of (deadline, sequence) with wakers beside it; a cancelled timer leaves its heap
+//! Each CPU has a binary heap of (deadline, sequence) with wakers beside it; a cancelled timer leaves its heap
 //! entry behind, which is dropped when it comes up (or when there are more dead than live ones).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::sync::Arc;
 use base::Instant;
@@ -35,53 +36,68 @@ impl Heap {
     }
 }
 
-/// The timers of one CPU.
-pub struct Timers {
+/// The timers of one CPU. It alone waits for them, so that arming one never disturbs another CPU.
+struct Shard {
     heap: SpinLock<Heap>,
     /// A lower bound of the earliest deadline, in nanoseconds, readable without the lock.
     earliest: AtomicU64,
 }
 
-impl Default for Timers {
+impl Default for Shard {
     fn default() -> Self {
         Self { heap: SpinLock::default(), earliest: AtomicU64::new(Instant::FAR.nanoseconds()) }
     }
 }
 
+impl Shard {
+    /// Takes out the waker of a timer that is due.
+    fn take_due(&self, now: Instant) -> Option<Option<Waker>> {
+        let mut heap = self.heap.lock();
+        heap.drop_dead();
+        let first = heap.order.peek().map(|Reverse(first)| *first);
+        let (deadline, sequence) = first.unwrap_or((Instant::FAR, 0));
+        if first.is_none() || deadline > now {
+            self.earliest.store(deadline.nanoseconds(), Ordering::Relaxed);
+            return None;
+        }
+        heap.order.pop();
+        Some(heap.wakers.remove(&sequence))
+    }
+}
+
+/// The timers of all CPUs. A timer belongs to the CPU on which its future was first polled.
+pub struct Timers {
+    shards: Box<[Shard]>,
+}
+
 impl Timers {
-    /// No timers.
+    /// No timers, on so many CPUs (at least one).
     #[must_use]
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+    pub fn new(cpus: u32) -> Arc<Self> {
+        Arc::new(Self { shards: (0..cpus.max(1)).map(|_| Shard::default()).collect() })
+    }
+
+    fn here(&self) -> usize {
+        hal::cpu::current().0 as usize % self.shards.len()
+    }
+
+    fn own(&self) -> &Shard {
+        &self.shards[self.here()]
     }
 
     /// A future that completes at `deadline`: on the first [`Timers::expire`] at or after it.
     pub fn sleep_until(self: &Arc<Self>, deadline: Instant) -> Sleep {
-        Sleep { timers: Arc::clone(self), deadline, sequence: None, done: false }
+        Sleep { timers: Arc::clone(self), deadline, place: None, done: false }
     }
 
-    /// Wakes everything due at `now`. Returns how many.
+    /// Wakes everything of this CPU that is due at `now`. Returns how many.
     pub fn expire(&self, now: Instant) -> usize {
-        let mut woken = 0;
         if self.earliest() > now {
             return 0;
         }
-        loop {
-            let waker = {
-                let mut heap = self.heap.lock();
-                heap.drop_dead();
-                let Some(&Reverse((deadline, sequence))) = heap.order.peek() else {
-                    self.earliest.store(Instant::FAR.nanoseconds(), Ordering::Relaxed);
-                    break;
-                };
-                if deadline > now {
-                    self.earliest.store(deadline.nanoseconds(), Ordering::Relaxed);
-                    break;
-                }
-                heap.order.pop();
-                heap.wakers.remove(&sequence)
-            };
-            if let Some(waker) = waker {
+        let mut woken = 0;
+        while let Some(due) = self.own().take_due(now) {
+            if let Some(waker) = due {
                 waker.wake();
                 woken += 1;
             }
@@ -89,15 +105,17 @@ impl Timers {
         woken
     }
 
-    /// The earliest deadline or something before it ([`Instant::FAR`] when there is none): what
-    /// to arm the timer for. Costs one load; cancelled timers still count until they come up.
+    /// The earliest deadline of this CPU or something before it ([`Instant::FAR`] when there is
+    /// none): what to arm the timer for. Costs one load; cancelled timers still count until they
+    /// come up.
+    #[inline]
     pub fn earliest(&self) -> Instant {
-        Instant::from_nanoseconds(self.earliest.load(Ordering::Relaxed))
+        Instant::from_nanoseconds(self.own().earliest.load(Ordering::Relaxed))
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline of this CPU.
     pub fn next(&self) -> Option<Instant> {
-        let mut heap = self.heap.lock();
+        let mut heap = self.own().heap.lock();
         heap.drop_dead();
         heap.order.peek().map(|Reverse((deadline, _))| *deadline)
     }
@@ -108,7 +126,8 @@ impl Timers {
 pub struct Sleep {
     timers: Arc<Timers>,
     deadline: Instant,
-    sequence: Option<u64>,
+    /// The shard and the sequence number there.
+    place: Option<(usize, u64)>,
     done: bool,
 }
 
@@ -128,35 +147,35 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         let timers = Arc::clone(&self.timers);
-        let mut heap = timers.heap.lock();
-        match self.sequence {
-            None => {
-                let sequence = heap.next_sequence;
-                heap.next_sequence += 1;
-                heap.order.push(Reverse((self.deadline, sequence)));
-                heap.wakers.insert(sequence, context.waker().clone());
-                timers.earliest.fetch_min(self.deadline.nanoseconds(), Ordering::Relaxed);
-                self.sequence = Some(sequence);
+        let Some((shard, sequence)) = self.place else {
+            let here = timers.here();
+            let shard = &timers.shards[here];
+            let mut heap = shard.heap.lock();
+            let sequence = heap.next_sequence;
+            heap.next_sequence += 1;
+            heap.order.push(Reverse((self.deadline, sequence)));
+            heap.wakers.insert(sequence, context.waker().clone());
+            shard.earliest.fetch_min(self.deadline.nanoseconds(), Ordering::Relaxed);
+            self.place = Some((here, sequence));
+            return Poll::Pending;
+        };
+        match timers.shards[shard].heap.lock().wakers.get_mut(&sequence) {
+            Some(waker) => {
+                waker.clone_from(context.waker());
                 Poll::Pending
             }
-            Some(sequence) => match heap.wakers.get_mut(&sequence) {
-                Some(waker) => {
-                    waker.clone_from(context.waker());
-                    Poll::Pending
-                }
-                None => {
-                    self.done = true;
-                    Poll::Ready(())
-                }
-            },
+            None => {
+                self.done = true;
+                Poll::Ready(())
+            }
         }
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some(sequence) = self.sequence {
-            self.timers.heap.lock().wakers.remove(&sequence);
+        if let Some((shard, sequence)) = self.place {
+            self.timers.shards[shard].heap.lock().wakers.remove(&sequence);
         }
     }
 }

@@ -32,8 +32,8 @@ pub struct Machine {
     /// /proc/sys/kernel/random/boot_id.
     pub boot_id: [u8; 16],
     network: Once<Arc<Stack>>,
-    /// When the running task's turn ends.
-    slice_end: AtomicU64,
+    /// When the turn of the task that runs on each CPU ends.
+    slice_ends: Box<[AtomicU64]>,
 }
 
 impl Machine {
@@ -49,7 +49,7 @@ impl Machine {
     ) -> Arc<Self> {
         let mut boot_id = [0; 16];
         random.fill(&mut boot_id);
-        let slice_end = AtomicU64::new(0);
+        let slice_ends = (0..cpus.max(1)).map(|_| AtomicU64::new(0)).collect();
         let network = Once::new();
         Arc::new(Self {
             timers,
@@ -60,7 +60,7 @@ impl Machine {
             trace,
             boot_id,
             network,
-            slice_end,
+            slice_ends,
         })
     }
 
@@ -97,22 +97,28 @@ impl Machine {
         crate::socket_proc::text(self.network(), file)
     }
 
-    /// Arms the timer for the next thing to come: the end of this turn, or a deadline. Called
-    /// before the program runs; cheap when nothing changed.
-    pub fn arm_for_user(&self) {
-        let slice_end = Instant::from_nanoseconds(self.slice_end.load(Ordering::Relaxed));
+    fn slice_end(&self) -> &AtomicU64 {
+        &self.slice_ends[hal::cpu::current().0 as usize % self.slice_ends.len()]
+    }
+
+    /// This CPU is about to run the program: arms the timer for the next thing to come, the end of
+    /// this turn or a deadline, and leaves tasks that wait for it to CPUs that have nothing to do.
+    /// Cheap when nothing changed.
+    pub fn prepare_for_user(&self) {
+        let slice_end = Instant::from_nanoseconds(self.slice_end().load(Ordering::Relaxed));
         let deadline = self.timers.earliest().min(slice_end);
         hal::clock::arm(Some(deadline));
+        self.spawner.share();
     }
 
     /// A task's turn starts.
     pub fn begin_turn(&self, now: Instant) {
-        self.slice_end.store((now + SLICE).nanoseconds(), Ordering::Relaxed);
+        self.slice_end().store((now + SLICE).nanoseconds(), Ordering::Relaxed);
     }
 
     /// The running task's turn ends at `deadline` if not before.
     pub fn shorten_turn(&self, deadline: Instant) {
-        self.slice_end.fetch_min(deadline.nanoseconds(), Ordering::Relaxed);
+        self.slice_end().fetch_min(deadline.nanoseconds(), Ordering::Relaxed);
     }
 
     /// True when the running task should let others run: devices, timers, or its turn is over.
@@ -122,6 +128,7 @@ impl Machine {
             return true;
         }
         let now = hal::clock::now();
-        self.timers.earliest() <= now || now.nanoseconds() >= self.slice_end.load(Ordering::Relaxed)
+        self.timers.earliest() <= now
+            || now.nanoseconds() >= self.slice_end().load(Ordering::Relaxed)
     }
 }

@@ -65,7 +65,7 @@ pub const ROWS: &[Row] = &[
         nr::MEMBARRIER,
         "membarrier",
         &[Int, Hex, Int],
-        "on one CPU only; registration is not asked for",
+        "registration is not asked for",
         |call| membarrier(call).into(),
     ),
     refused(nr::PKEY_ALLOC, "pkey_alloc", "ENOSPC: there are no protection keys", |_| {
@@ -341,19 +341,22 @@ pub(crate) fn set_name(call: &Call<'_>) -> Result<usize, Errno> {
     call.memory().set_name(start, length, Some(name.ok_or(Errno::EINVAL)?)).map(|()| 0)
 }
 
-/// membarrier(2). With one CPU no thread of the program runs while the call is made, and coming
-/// here and going back orders everything.
+/// membarrier(2). Every CPU that runs the program leaves it; coming to the kernel and going back
+/// orders everything.
 fn membarrier(call: &Call<'_>) -> Result<usize, Errno> {
     const QUERY: i32 = 0;
     /// GLOBAL, GLOBAL_EXPEDITED, PRIVATE_EXPEDITED and its SYNC_CORE form, each with its
     /// registration: the kernel's bits 0 to 6.
     const SUPPORTED: i32 = 0x7f;
-    if call.unsigned(1) != 0 || hal::cpu::count() != 1 {
+    if call.unsigned(1) != 0 {
         return Err(Errno::EINVAL);
     }
     match call.int(0) {
         QUERY => Ok(SUPPORTED as usize),
-        command if command.count_ones() == 1 && command & SUPPORTED != 0 => Ok(0),
+        command if command.count_ones() == 1 && command & SUPPORTED != 0 => {
+            call.memory().space().barrier();
+            Ok(0)
+        }
         _ => Err(Errno::EINVAL),
     }
 }

@@ -13,7 +13,7 @@ use base::{Errno, Instant, Pid, Signal, Tid};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use mm::Mm;
-use sched::{FutexTable, Notifier, PollEvents, WaitQueue};
+use sched::{Affinity, FutexTable, Notifier, PollEvents, WaitQueue};
 use vfs::{FdTable, InodeRef, Vfs};
 
 /// The process id of the program. Linux would give it any; 1 would make programs think that they
@@ -136,9 +136,9 @@ impl Process {
     }
 
     /// Makes a thread known. The first one's id is the process's.
-    pub fn add_thread(self: &Arc<Self>, signal_mask: u64) -> Arc<Thread> {
+    pub fn add_thread(self: &Arc<Self>, signal_mask: u64, affinity: Arc<Affinity>) -> Arc<Thread> {
         let tid = Tid(self.next_tid.fetch_add(1, Ordering::Relaxed));
-        let thread = Thread::new(tid, Arc::clone(self), signal_mask);
+        let thread = Thread::new(tid, Arc::clone(self), signal_mask, affinity);
         self.threads.lock().insert(tid, Arc::clone(&thread));
         thread
     }

@@ -7,14 +7,14 @@ use crate::signal::{Origin, Pending, SignalInfo, deliver};
 use crate::timer::RunningTime;
 use alloc::sync::Arc;
 use base::sync::SpinLock;
-use base::{Errno, Instant, Signal, Tid, UserAddr};
+use base::{CpuId, Errno, Instant, Signal, Tid, UserAddr};
 use core::future::Future;
 use core::pin::pin;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use core::task::Poll;
 use hal::Trap;
 use hal::user::UserContext;
-use sched::{Notifier, PollEvents, WaitQueue};
+use sched::{Affinity, Notifier, PollEvents, WaitQueue};
 
 /// A thread of the program. Its registers live in the future that runs it ([`run`]).
 pub struct Thread {
@@ -25,6 +25,10 @@ pub struct Thread {
     pub(crate) signals: SpinLock<ThreadSignals>,
     /// Something wants to be looked at before the program goes on: a signal, or the end.
     attention: AtomicBool,
+    /// The CPU that runs the program for this thread right now, plus 1; 0: none.
+    running_on: AtomicU32,
+    /// The CPUs it may run on.
+    pub(crate) affinity: Arc<Affinity>,
     /// Sleeping futures that a signal interrupts.
     interruption: WaitQueue,
     /// Word to clear and wake when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
@@ -72,12 +76,19 @@ impl AlternateStack {
 }
 
 impl Thread {
-    pub(crate) fn new(tid: Tid, process: Arc<Process>, mask: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        tid: Tid,
+        process: Arc<Process>,
+        mask: u64,
+        affinity: Arc<Affinity>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             tid,
             process,
             signals: SpinLock::new(ThreadSignals { mask, ..Default::default() }),
             attention: AtomicBool::new(false),
+            running_on: AtomicU32::new(0),
+            affinity,
             interruption: WaitQueue::new(),
             clear_on_exit: AtomicU64::new(0),
             running: RunningTime::default(),
@@ -127,7 +138,31 @@ impl Thread {
     /// there is something to look at.
     pub(crate) fn call_attention(&self) {
         self.attention.store(true, Ordering::Release);
+        if hal::cpu::count() > 1 {
+            // With the fence in `run_program`: either that sees the call, or this sees it run.
+            fence(Ordering::SeqCst);
+            if let Some(cpu) = self.running_on.load(Ordering::Relaxed).checked_sub(1) {
+                hal::cpu::kick(CpuId(cpu));
+            }
+        }
         self.interruption.wake_all();
+    }
+
+    /// Runs the program until it traps; not at all (as after an interrupt) when the thread was
+    /// called meanwhile.
+    fn run_program(&self, user: &mut UserContext) -> Trap {
+        let space = self.process.memory.space();
+        if hal::cpu::count() == 1 {
+            return user.run(space);
+        }
+        self.running_on.store(hal::cpu::current().0 + 1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let trap = match self.attention.load(Ordering::Relaxed) {
+            true => Trap::Interrupt,
+            false => user.run(space),
+        };
+        self.running_on.store(0, Ordering::Relaxed);
+        trap
     }
 
     pub(crate) fn take_attention(&self) -> bool {
@@ -248,6 +283,7 @@ pub async fn run(thread: Arc<Thread>, user: UserContext) {
         thread.running.begin(now);
         thread.process.begin_turn(&thread, now);
         let polled = body.as_mut().poll(context);
+        hal::user::park();
         thread.running.end(hal::clock::now());
         polled
     })
@@ -258,8 +294,8 @@ async fn run_body(thread: Arc<Thread>, mut user: UserContext) {
     let machine = Arc::clone(&thread.process.machine);
     let mut code = 0;
     while !thread.process.is_exiting() {
-        machine.arm_for_user();
-        match user.run(thread.process.memory.space()) {
+        machine.prepare_for_user();
+        match thread.run_program(&mut user) {
             Trap::Syscall => {
                 if let Step::Ended(status) = dispatch::call(&thread, &mut user).await {
                     code = status;
@@ -273,7 +309,7 @@ async fn run_body(thread: Arc<Thread>, mut user: UserContext) {
             }
             Trap::Exception(exception) => deliver::raise_exception(&thread, &user, exception),
             Trap::Interrupt => {
-                if machine.yield_due() {
+                if machine.yield_due() || !thread.affinity.allows(hal::cpu::current()) {
                     sched::yield_now().await;
                 }
             }

@@ -3,7 +3,7 @@
 use crate::call::{Call, Outcome, Restart};
 use crate::process::{ExitStatus, PROCESS_ID};
 use crate::table::{Row, full, partial, refused};
-use crate::thread;
+use crate::thread::{self, Thread};
 use crate::trace::Argument::{Flags, Hex, Int, Name, Size, Timespec as TimespecArg};
 use abi::number as nr;
 use abi::time::Timespec;
@@ -47,13 +47,7 @@ pub const ROWS: &[Row] = &[
     ),
     full(nr::SCHED_YIELD, "sched_yield", &[], sched_yield),
     full(nr::SCHED_GETAFFINITY, "sched_getaffinity", &[Int, Size, Hex], sched_getaffinity),
-    partial(
-        nr::SCHED_SETAFFINITY,
-        "sched_setaffinity",
-        &[Int, Size, Hex],
-        "checked; threads run on any CPU",
-        sched_setaffinity,
-    ),
+    full(nr::SCHED_SETAFFINITY, "sched_setaffinity", &[Int, Size, Hex], sched_setaffinity),
     full(nr::GETCPU, "getcpu", &[Hex, Hex], getcpu),
     full(nr::ARCH_PRCTL, "arch_prctl", &[Hex, Hex], arch_prctl),
 ];
@@ -117,7 +111,8 @@ fn clone_thread(call: &mut Call<'_>, flags: u64) -> Result<usize, Errno> {
         user.registers.fs_base = tls;
     }
     let mask = call.thread.signals.lock().mask;
-    let new = call.process().add_thread(mask);
+    let affinity = Arc::new(call.thread.affinity.duplicate());
+    let new = call.process().add_thread(mask, affinity);
     *new.name.lock() = *call.thread.name.lock();
     let keeps = call.thread.keeps_capabilities.load(Ordering::Relaxed);
     new.keeps_capabilities.store(keeps, Ordering::Relaxed);
@@ -131,7 +126,8 @@ fn clone_thread(call: &mut Call<'_>, flags: u64) -> Result<usize, Errno> {
     if flags & CLONE_CHILD_CLEARTID != 0 {
         new.clear_on_exit.store(child_tid_at.0, Ordering::Relaxed);
     }
-    call.process().machine.spawner.spawn(thread::run(new, user));
+    let affinity = Arc::clone(&new.affinity);
+    call.process().machine.spawner.spawn(affinity, thread::run(new, user));
     Ok(tid.0 as usize)
 }
 
@@ -180,12 +176,16 @@ fn sched_yield(call: &mut Call<'_>) -> Outcome {
     })
 }
 
-fn is_own_thread(call: &Call<'_>, index: usize) -> Result<(), Errno> {
+fn own_thread(call: &Call<'_>, index: usize) -> Result<Arc<Thread>, Errno> {
     match call.unsigned(index) {
-        0 => Ok(()),
-        id if call.process().thread(Tid(id)).is_some() => Ok(()),
-        _ => Err(Errno::ESRCH),
+        0 => Ok(Arc::clone(call.thread)),
+        id => call.process().thread(Tid(id)).ok_or(Errno::ESRCH),
     }
+}
+
+/// The machine's CPUs, as bits.
+fn online_mask(call: &Call<'_>) -> u64 {
+    u64::MAX >> (64 - call.process().machine.cpus.clamp(1, 64))
 }
 
 fn sched_getaffinity(call: &mut Call<'_>) -> Outcome {
@@ -195,30 +195,39 @@ fn sched_getaffinity(call: &mut Call<'_>) -> Outcome {
 fn sched_getaffinity_result(call: &Call<'_>) -> Result<usize, Errno> {
     /// The kernel's mask is one word: up to 64 CPUs.
     const MASK_BYTES: usize = 8;
-    is_own_thread(call, 0)?;
+    let thread = own_thread(call, 0)?;
     if call.size(1) < MASK_BYTES || !call.size(1).is_multiple_of(MASK_BYTES) {
         return Err(Errno::EINVAL);
     }
-    let cpus = call.process().machine.cpus.min(64);
-    let mask = u64::MAX >> (64 - cpus);
+    let mask = thread.affinity.mask() & online_mask(call);
     call.memory().write(call.address(2), &mask)?;
     Ok(MASK_BYTES)
 }
 
+/// A thread that runs where it may not any more goes on elsewhere.
 fn sched_setaffinity(call: &mut Call<'_>) -> Outcome {
-    sched_setaffinity_result(call).into()
+    if let Err(errno) = sched_setaffinity_result(call) {
+        return errno.into();
+    }
+    if call.thread.affinity.allows(hal::cpu::current()) {
+        return Ok(0).into();
+    }
+    Outcome::wait(async {
+        sched::yield_now().await;
+        Ok(0)
+    })
 }
 
-fn sched_setaffinity_result(call: &Call<'_>) -> Result<usize, Errno> {
-    is_own_thread(call, 0)?;
+fn sched_setaffinity_result(call: &Call<'_>) -> Result<(), Errno> {
+    let thread = own_thread(call, 0)?;
     let mut bytes = [0; 8];
     let count = call.size(1).min(bytes.len());
     call.memory().read_bytes(call.address(2), &mut bytes[..count])?;
-    let cpus = call.process().machine.cpus.min(64);
-    if u64::from_le_bytes(bytes) & (u64::MAX >> (64 - cpus)) == 0 {
+    if !thread.affinity.set(u64::from_le_bytes(bytes) & online_mask(call)) {
         return Err(Errno::EINVAL);
     }
-    Ok(0)
+    thread.call_attention();
+    Ok(())
 }
 
 fn getcpu(call: &mut Call<'_>) -> Outcome {

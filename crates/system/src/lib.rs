@@ -19,3 +19,4 @@ pub use console::Console;
 pub use network::Link;
 pub use start::{Parts, StartError, System};
 pub use step::{Next, last_words};
+pub use syscalls::process::ExitStatus;

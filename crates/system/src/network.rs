@@ -52,6 +52,8 @@ pub(crate) struct Network {
     /// A device without interrupts is looked at this often.
     polled: bool,
     deadline: SpinLock<Option<Instant>>,
+    /// Held by the CPU that polls, until the new deadline is known.
+    turn: SpinLock<()>,
     attention: Arc<Attention>,
     _registration: Registration,
     /// The state of [`Stack::generation`] that /etc/resolv.conf tells.
@@ -91,6 +93,7 @@ impl Network {
             interrupts,
             polled,
             deadline: SpinLock::new(Some(Instant::ZERO)),
+            turn: SpinLock::new(()),
             attention,
             _registration: registration,
             resolver_generation: SpinLock::new(u64::MAX),
@@ -103,6 +106,7 @@ impl Network {
         let due = self.deadline.lock().is_some_and(|deadline| deadline <= now);
         let called = pending & self.interrupts != 0;
         if due || called || self.attention.0.swap(false, Ordering::Relaxed) {
+            let _turn = self.turn.lock();
             let mut next = self.stack.poll(now);
             if self.polled {
                 next = Some(next.unwrap_or(Instant::FAR).min(now + POLL_PERIOD));
@@ -120,6 +124,11 @@ impl Network {
         if self.interrupts != 0 && self.stack.enable_interrupts() {
             self.attention.0.store(true, Ordering::Relaxed);
         }
+        self.wants_attention()
+    }
+
+    /// True when the stack wants to be polled now.
+    pub(crate) fn wants_attention(&self) -> bool {
         self.attention.0.load(Ordering::Relaxed)
     }
 

@@ -35,7 +35,7 @@ pub struct Parts {
     pub links: Vec<Link>,
     /// Randomness to start from.
     pub seed: [u8; 32],
-    /// How many CPUs run the program.
+    /// How many CPUs run the program; each calls [`System::step`].
     pub cpus: u32,
     /// What typing raises.
     pub console_irq: Option<Irq>,
@@ -131,9 +131,12 @@ impl System {
         let memory = hal::memory::statistics();
         let free_mebibytes = memory.free * base::PAGE_SIZE / (1 << 20);
         go_environment::fit_to_memory(&mut config.env, free_mebibytes);
-        let executor = shuffle.map_or_else(Executor::new, Executor::shuffled);
+        let executor = match shuffle {
+            Some(shuffle) => Executor::shuffled(cpus, shuffle),
+            None => Executor::new(cpus),
+        };
         let machine = Machine::new(
-            Timers::new(),
+            Timers::new(cpus),
             executor.spawner(),
             Random::new(&seed),
             config.hostname.clone(),
@@ -165,7 +168,7 @@ impl System {
         target.set(&process);
         root::mount_proc(&process)?;
         root::open_standard_streams(&process, &console)?;
-        let first = process.add_thread(0);
+        let first = process.add_thread(0, Arc::default());
         let returns = config.returns;
         let console_interrupts = console_irq.map_or(0, |irq| 1 << irq.0);
         let system =

@@ -1,4 +1,4 @@
-//! The loop that everything hangs on, one step at a time.
+//! The loop that everything hangs on, one step at a time. Each CPU runs it.
 
 use crate::start::System;
 use alloc::format;
@@ -12,7 +12,7 @@ use syscalls::process::ExitStatus;
 pub enum Next {
     /// Step again: something may be runnable.
     Again,
-    /// Nothing to do until an interrupt; the timer is armed.
+    /// Nothing to do until an interrupt; the timer is armed. [`System::woken`] follows.
     Idle,
     /// The program ended.
     Ended(ExitStatus),
@@ -44,14 +44,28 @@ impl System {
         if self.network.enable_interrupts() || irq::any_pending() {
             return Next::Again;
         }
+        if !self.executor.prepare_idle() {
+            return Next::Again;
+        }
+        // After saying so: what other CPUs did before they knew.
+        if self.network.wants_attention() || self.process.exit_status().is_some() {
+            self.executor.finish_idle();
+            return Next::Again;
+        }
         let timer = self.machine.timers.next();
         let network = self.network.next_deadline();
         let first = [timer, network].into_iter().flatten().min();
         if first.is_some_and(|deadline| deadline <= now) {
+            self.executor.finish_idle();
             return Next::Again;
         }
         clock::arm(first);
         Next::Idle
+    }
+
+    /// This CPU was idle and goes on.
+    pub fn woken(&self) {
+        self.executor.finish_idle();
     }
 }
 

@@ -250,7 +250,7 @@ fn descriptors_are_the_lowest_free_ones() {
 
 #[test]
 fn timers_tell_when_they_expire() {
-    let timers = sched::Timers::new();
+    let timers = sched::Timers::new(1);
     let timer = TimerFd::new(&timers, false);
     let start = hal::clock::now();
     let second = Duration::from_secs(1);

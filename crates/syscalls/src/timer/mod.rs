@@ -102,6 +102,8 @@ struct State {
     is_queued: bool,
     /// Overrun of the last delivery.
     overrun: u32,
+    /// Counts changes of what is above, so that [`Timer::rearm`] notices one by another CPU.
+    version: u64,
     sleep: Option<Sleep>,
 }
 
@@ -163,6 +165,7 @@ impl Timer {
             let old = core::mem::replace(&mut state.setting, setting);
             state.is_queued = false;
             state.overrun = 0;
+            state.version += 1;
             old
         };
         self.rearm(now);
@@ -187,16 +190,17 @@ impl Timer {
     }
 
     /// When to look at it again, on the monotonic clock (if the threads that it counts run all the
-    /// time); `None`: disarmed, or its signal has not been taken yet.
-    fn due(&self, now: Instant) -> Option<Instant> {
-        let setting = {
+    /// time); `None`: disarmed, or its signal has not been taken yet. And the version of the state
+    /// that says so.
+    fn due(&self, now: Instant) -> (Option<Instant>, u64) {
+        let (setting, version) = {
             let state = self.state.lock();
-            state.setting.next.filter(|_| !state.is_queued)?;
-            state.setting
+            let next = state.setting.next.filter(|_| !state.is_queued);
+            (Setting { next, ..state.setting }, state.version)
         };
-        let left = setting.next? - self.clock(now);
         let shortest = if setting.interval.is_zero() { Duration::ZERO } else { SHORTEST_PERIOD };
-        Some(now + left.max(shortest))
+        let due = setting.next.map(|next| now + (next - self.clock(now)).max(shortest));
+        (due, version)
     }
 
     /// Acts if it is due. `runner` is the thread whose turn it is: the first choice for a signal
@@ -209,6 +213,7 @@ impl Timer {
             if !is_due || state.is_queued {
                 return;
             }
+            state.version += 1;
             match self.notice {
                 // The expiry stays where it is until delivery, which counts from it.
                 Notice::Posix(_) => state.is_queued = true,
@@ -220,6 +225,7 @@ impl Timer {
         if !self.notify(runner) {
             let mut state = self.state.lock();
             state.is_queued = false;
+            state.version += 1;
             state.setting.forward(clock);
             let earliest = clock + IGNORED_PAUSE;
             state.setting.next = state.setting.next.map(|next| next.max(earliest));
@@ -262,6 +268,7 @@ impl Timer {
         let overrun = {
             let mut state = self.state.lock();
             state.is_queued = false;
+            state.version += 1;
             let overrun = state.setting.forward(clock).min(OVERRUN_MAX) as u32;
             state.overrun = overrun;
             overrun
@@ -270,21 +277,34 @@ impl Timer {
         overrun
     }
 
-    /// Enters the next expiry where it is waited for. The sleep of before is dropped without this
-    /// timer's lock: it takes that of the machine's timers.
+    /// Enters the next expiry where it is waited for.
     fn rearm(&self, now: Instant) {
         let (Some(process), Some(own)) = (self.process.upgrade(), self.own.upgrade()) else {
             return;
         };
-        let due = self.due(now);
-        if !matches!(self.counts, Counts::Time { .. }) {
-            let is_armed = self.state.lock().setting.next.is_some();
-            process.timers.watch_running_time(&own, is_armed);
-            if let Some(due) = due {
-                process.machine.shorten_turn(due);
-            }
+        if matches!(self.counts, Counts::Time { .. }) {
+            while !self.try_rearm(&process, now) {}
             return;
         }
+        loop {
+            let (is_armed, version) = {
+                let state = self.state.lock();
+                (state.setting.next.is_some(), state.version)
+            };
+            process.timers.watch_running_time(&own, is_armed);
+            if self.state.lock().version == version {
+                break;
+            }
+        }
+        if let (Some(due), _) = self.due(now) {
+            process.machine.shorten_turn(due);
+        }
+    }
+
+    /// `false`: the state changed meanwhile. What another CPU entered for a newer state must not
+    /// be replaced by what this one made of an older one.
+    fn try_rearm(&self, process: &Process, now: Instant) -> bool {
+        let (due, version) = self.due(now);
         let sleep = due.filter(|_| !matches!(self.notice, Notice::Nothing)).map(|due| {
             let mut sleep = process.machine.timers.sleep_until(due);
             let waker = Waker::from(Arc::new(Alarm(self.own.clone())));
@@ -292,8 +312,17 @@ impl Timer {
             let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
             sleep
         });
-        let old = core::mem::replace(&mut self.state.lock().sleep, sleep);
+        let mut state = self.state.lock();
+        if state.version != version {
+            drop(state);
+            drop(sleep);
+            return false;
+        }
+        let old = core::mem::replace(&mut state.sleep, sleep);
+        // Dropped without this timer's lock: that takes the lock of the machine's timers.
+        drop(state);
         drop(old);
+        true
     }
 }
 

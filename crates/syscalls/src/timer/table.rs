@@ -137,7 +137,7 @@ impl ProcessTimers {
         };
         for timer in concerned {
             timer.expire(now, Some(thread));
-            if let Some(due) = timer.due(now) {
+            if let (Some(due), _) = timer.due(now) {
                 thread.process.machine.shorten_turn(due);
             }
         }

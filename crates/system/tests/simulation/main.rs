@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends")]
 
 mod client;
+mod processors;
 mod program;
 mod wire;
 
@@ -16,6 +17,7 @@ use bundle::{Archive, Metadata, Writer};
 use client::Client;
 use hal::irq::Irq;
 use hal::sim;
+use processors::Processors;
 use std::net::{IpAddr, Ipv4Addr};
 use syscalls::process::ExitStatus;
 use system::{Link, Next, Parts, System};
@@ -57,12 +59,13 @@ fn history(archive: Archive<'static>, seed: u64) {
     let faults = if seed.is_multiple_of(4) { Faults::NONE } else { Faults::of(seed) };
     let (wire, machine_end, client_end) = Wire::new(seed, faults);
     let connections = 1 + seed % 4;
+    let mut processors = Processors::new(1 + (seed / 4 % 4) as u32);
     let system = System::new(Parts {
         archive,
         config: settings(),
         links: vec![Link { device: Box::new(machine_end), irq: Some(DEVICE) }],
         seed: [seed as u8; 32],
-        cpus: 1,
+        cpus: processors.count(),
         console_irq: None,
         shuffle: Some(Box::new(|count| sim::random() as usize % count.max(1))),
         script: Some(sim::program(move |script| program::serve(script, connections))),
@@ -71,13 +74,7 @@ fn history(archive: Archive<'static>, seed: u64) {
     let mut client = Client::new(seed, Box::new(client_end), connections);
     let deadline = 1_000_000_000 + PATIENCE_NANOSECONDS;
     loop {
-        let ended = loop {
-            match system.step() {
-                Next::Again => {}
-                Next::Idle => break None,
-                Next::Ended(status) => break Some(status),
-            }
-        };
+        let ended = processors.run(&system);
         let now = hal::clock::now();
         client.step(now);
         if let Some(status) = ended {
@@ -86,12 +83,14 @@ fn history(archive: Archive<'static>, seed: u64) {
             return;
         }
         // Virtual time goes to whatever comes first.
-        let next = [sim::armed_timer(), client.next_deadline(), wire.next_arrival()];
+        let next = [processors.next_timer(), client.next_deadline(), wire.next_arrival()];
         let next = next.into_iter().flatten().min().expect("something happens next");
         assert!(now.nanoseconds() < deadline, "hangs: {}", client.describe());
         sim::set_now(next.max(now + std::time::Duration::from_nanos(1)));
+        processors.wake_due();
         if wire.has_arrived(0) {
             sim::raise(DEVICE);
+            processors.wake(0);
         }
     }
 }
