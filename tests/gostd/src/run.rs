@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     /// A run on Linux is given up after this time; one in an emulated machine after twenty times as
     /// much.
     pub(crate) limit: Duration,
+    /// What fails in the machine may try again so often, alone.
+    pub(crate) retries: usize,
 }
 
 /// Emulation, beside other work.
@@ -75,8 +77,16 @@ pub(crate) fn package(
     let on_linux = runs.everything(&functions, Place::Linux)?;
     let passed = |name: &&String| on_linux.get(*name) == Some(&Verdict::Passed);
     let wanted: Vec<String> = on_linux.keys().filter(passed).cloned().collect();
-    let in_machine =
+    let mut in_machine =
         if wanted.is_empty() { BTreeMap::new() } else { runs.everything(&wanted, Place::Machine)? };
+    for retry in 1..=settings.retries {
+        let failed = in_machine.iter().filter(|row| *row.1 == Verdict::Failed);
+        for name in failed.map(|row| row.0.clone()).collect::<Vec<_>>() {
+            let arguments = runs.arguments(Place::Machine, Some(std::slice::from_ref(&name)));
+            let said = runs.machine(&format!("retry-{retry}-{name}.log"), &arguments)?;
+            in_machine.extend(verdicts::read(&said).verdicts);
+        }
+    }
     fs::remove_dir_all(&runs.root)?;
     Ok(Package::of(settings.short, &on_linux, &in_machine))
 }
@@ -95,17 +105,22 @@ impl Runs<'_> {
             // In the machine only what passes on Linux counts, from the first run on: what hangs
             // there need not hang here.
             let wanted = wanted.or((place == Place::Machine).then_some(functions));
-            let limit = self.limit(place);
-            let mut arguments = vec!["-test.v".to_owned(), "-test.paniconexit0".to_owned()];
-            arguments.push(format!("-test.timeout={}s", limit.as_secs()));
-            arguments.extend(self.settings.short.then(|| "-test.short".to_owned()));
-            let pattern = wanted.map(verdicts::pattern).or_else(|| self.settings.only.clone());
-            arguments.extend(pattern.map(|pattern| format!("-test.run={pattern}")));
+            let arguments = self.arguments(place, wanted);
             match place {
                 Place::Linux => self.linux(&format!("linux-{round}.log"), &arguments),
                 Place::Machine => self.machine(&format!("machine-{round}.log"), &arguments),
             }
         })
+    }
+
+    fn arguments(&self, place: Place, wanted: Option<&[String]>) -> Vec<String> {
+        let limit = self.limit(place).as_secs();
+        let mut arguments = vec!["-test.v".to_owned(), "-test.paniconexit0".to_owned()];
+        arguments.push(format!("-test.timeout={limit}s"));
+        arguments.extend(self.settings.short.then(|| "-test.short".to_owned()));
+        let pattern = wanted.map(verdicts::pattern).or_else(|| self.settings.only.clone());
+        arguments.extend(pattern.map(|pattern| format!("-test.run={pattern}")));
+        arguments
     }
 
     fn limit(&self, place: Place) -> Duration {
