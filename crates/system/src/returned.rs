@@ -69,9 +69,8 @@ fn send_file(path: &[u8], file: &OpenFile) -> Result<(), Errno> {
         if count == 0 && offset > 0 {
             return Ok(());
         }
-        hal::console::control(&format!("file {} {count}", path.len()));
-        hal::console::control_bytes(path);
-        hal::console::control_bytes(buffer.get(..count).unwrap_or_default());
+        let header = format!("file {} {count}", path.len());
+        hal::console::control_with(&header, &[path, buffer.get(..count).unwrap_or_default()]);
         if count == 0 {
             return Ok(());
         }

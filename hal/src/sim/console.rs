@@ -31,9 +31,11 @@ pub fn control(line: &str) {
     });
 }
 
-/// Sends bytes as they are to the host command, after a [`control`] line that announced them.
-pub fn control_bytes(bytes: &[u8]) {
-    write(bytes);
+/// Sends a line to the host command, and bytes as they are that the line announces; nothing of
+/// another processor comes between.
+pub fn control_with(line: &str, bytes: &[&[u8]]) {
+    control(line);
+    bytes.iter().for_each(|part| write(part));
 }
 
 /// True when the host command listens to [`control`]; else what matters goes to the console.

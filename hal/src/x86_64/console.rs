@@ -83,11 +83,13 @@ pub fn write(bytes: &[u8]) {
     write_unlocked(bytes);
 }
 
-/// Sends bytes as they are to the host command, after a [`control`] line that announced them.
-pub fn control_bytes(bytes: &[u8]) {
+/// Sends a line to the host command, and bytes as they are that the line announces; nothing of
+/// another processor comes between.
+pub fn control_with(line: &str, bytes: &[&[u8]]) {
     let _guard = LOCK.lock();
     if CONTROL_CHANNEL.load(Relaxed) {
-        CONTROL.write_all(bytes);
+        control_unlocked(line);
+        bytes.iter().for_each(|part| CONTROL.write_all(part));
     }
 }
 
