@@ -1,10 +1,12 @@
 //! The machine: the one crate with `unsafe` code.
 //!
-//! Two backends stand behind one safe interface; which one is compiled depends on the target:
+//! Three backends stand behind one safe interface; which one is compiled depends on the target:
 //!
 //! * `x86_64/` on bare metal (`target_os = "none"`);
 //! * `sim/` on the host: a simulated machine with virtual time, in which the whole kernel above
-//!   `hal` runs under test.
+//!   `hal` runs under test;
+//! * `process/` on x86-64 Linux with `--cfg eggos_process`: the kernel as an ordinary process that runs
+//!   the program's code natively. It has no devices: [`dma`], [`mmio`] and [`pci`] are missing.
 //!
 //! The interface, module by module:
 //!
@@ -24,7 +26,10 @@
 
 extern crate alloc;
 
-#[cfg(not(target_os = "none"))]
+#[cfg(eggos_process)]
+#[path = "process/mod.rs"]
+mod arch;
+#[cfg(not(any(target_os = "none", eggos_process)))]
 #[path = "sim/mod.rs"]
 mod arch;
 #[cfg(target_os = "none")]
@@ -36,11 +41,13 @@ pub mod vdso;
 
 #[cfg(target_os = "none")]
 pub use arch::boot;
-#[cfg(not(target_os = "none"))]
+#[cfg(eggos_process)]
+pub use arch::host;
+#[cfg(not(any(target_os = "none", eggos_process)))]
 pub use arch::sim;
-pub use arch::{
-    clock, console, cpu, dma, entropy, irq, memory, mmio, pci, power, space, user, usercopy,
-};
+pub use arch::{clock, console, cpu, entropy, irq, memory, power, space, user, usercopy};
+#[cfg(not(eggos_process))]
+pub use arch::{dma, mmio, pci};
 pub use types::{
     Access, Exception, MemoryStatistics, OutOfMemory, PageFault, PageProtection, Registers, Trap,
     UserFault, vector,

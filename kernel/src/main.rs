@@ -8,7 +8,15 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod bare;
 
-#[cfg(not(target_os = "none"))]
+#[cfg(eggos_process)]
+mod process;
+
+#[cfg(eggos_process)]
+fn main() -> std::process::ExitCode {
+    process::main()
+}
+
+#[cfg(not(any(target_os = "none", eggos_process)))]
 fn main() {
     eprintln!("This program is a kernel: build it for x86_64-unknown-none and boot it with egg.");
     std::process::exit(2);

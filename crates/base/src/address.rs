@@ -6,7 +6,13 @@ use core::fmt;
 pub const PAGE_SIZE: u64 = 4096;
 
 /// One past the highest user address (Linux's `TASK_SIZE_MAX` on x86-64: 47 bits less one page).
+#[cfg(not(eggos_process))]
 pub const USER_END: u64 = 0x7fff_ffff_f000;
+
+/// One past the highest user address. Above it, where Linux puts libraries and the stack, lies what
+/// the kernel itself is made of as a Linux process.
+#[cfg(eggos_process)]
+pub const USER_END: u64 = 0x7000_0000_0000;
 
 /// An address in the program's memory, as the program wrote it: an allegation until checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
