@@ -17,9 +17,9 @@ test-host: ## of these, the ones that need no machine
 test-all: ## the same with every Go version and program, a row of boots and a soak (longer)
 	@scripts/test all
 
-vm: ## one program in a machine, by a part of its name (NAME=hello)
+vm: ## one program in a machine, by a part of its name (NAME=hello; MACHINE=process: on this host)
 	@scripts/setup go-versions
-	@cargo test --quiet --package eggos-vm-tests -- $(if $(NAME),$(NAME),--list)
+	@cargo test --quiet --package eggos-vm-tests -- $(if $(MACHINE),--machine $(MACHINE)) $(if $(NAME),$(NAME),--list)
 
 gostd: ## Go's own tests of a version, here and in machines (GO=1.27.4 PKG=net/http; root)
 	@scripts/setup go-versions

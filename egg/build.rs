@@ -1,8 +1,8 @@
 //! Embeds the kernel: builds it for bare metal with a cargo of its own and hands the stripped ELF
-//! and its symbols to the crate.
+//! and its symbols to the crate; then once more, as a program for this host (`--machine process`).
 //!
-//! `EGG_KERNEL=FILE` at build time embeds that ELF instead; `EGG_KERNEL=none` embeds nothing, for
-//! checks that only look at the code (the command then needs `--kernel`).
+//! `EGG_KERNEL=FILE` at build time embeds that ELF instead of the first; `EGG_KERNEL=none` embeds
+//! nothing, for checks that only look at the code (the command then needs `--kernel`).
 
 use std::env;
 use std::error::Error;
@@ -31,6 +31,12 @@ const FLAGS: [&str; 8] = [
     "aes_force_soft",
 ];
 
+/// The host on which the kernel can be a process.
+const PROCESS_TARGET: &str = "x86_64-unknown-linux-gnu";
+const PROCESS_PROFILE: &str = "process";
+/// Chooses that backend of `hal`.
+const PROCESS_FLAGS: [&str; 3] = ["-Cforce-frame-pointers=yes", "--cfg", "eggos_process"];
+
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("cargo::rerun-if-env-changed=EGG_KERNEL");
     println!("cargo::rerun-if-changed=build.rs");
@@ -43,8 +49,14 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             println!("cargo::rerun-if-changed={}", path.display());
             fs::read(path)?
         }
-        None => build_kernel(&out)?,
+        None => build_kernel(&out, TARGET, PROFILE, &FLAGS)?,
     };
+    let has_process = !elf.is_empty() && env::var("TARGET")? == PROCESS_TARGET;
+    let process = match has_process {
+        true => build_kernel(&out, PROCESS_TARGET, PROCESS_PROFILE, &PROCESS_FLAGS)?,
+        false => Vec::new(),
+    };
+    fs::write(out.join("process.elf"), process)?;
     let (kernel, names) = if elf.is_empty() {
         (Vec::new(), String::new())
     } else {
@@ -57,17 +69,22 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-fn build_kernel(out: &Path) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+fn build_kernel(
+    out: &Path,
+    target: &str,
+    profile: &str,
+    flags: &[&str],
+) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../kernel/Cargo.toml");
-    if !target_is_installed()? {
-        println!("cargo::error=the Rust target is missing; run: rustup target add {TARGET}");
+    if !target_is_installed(target)? {
+        println!("cargo::error=the Rust target is missing; run: rustup target add {target}");
         return Err("no Rust target for the kernel".into());
     }
     let target_directory = out.join("kernel-target");
     let mut cargo = Command::new(env::var("CARGO")?);
     cargo
         .args(["build", "--package", "eggos-kernel", "--bin", "kernel", "--quiet"])
-        .args(["--target", TARGET, "--profile", PROFILE])
+        .args(["--target", target, "--profile", profile])
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
@@ -81,28 +98,27 @@ fn build_kernel(out: &Path) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
             cargo.env_remove(name);
         }
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     if env::var("PROFILE")? == "debug" {
         // While egg itself is a debug build, a kernel that is built soon is worth more than one
         // that is a little faster.
-        cargo
-            .env("CARGO_PROFILE_KERNEL_LTO", "off")
-            .env("CARGO_PROFILE_KERNEL_CODEGEN_UNITS", "16");
-        cargo.env("CARGO_PROFILE_KERNEL_INCREMENTAL", "true");
+        for (setting, value) in [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("INCREMENTAL", "true")] {
+            cargo.env(format!("CARGO_PROFILE_{}_{setting}", profile.to_uppercase()), value);
+        }
     }
     let status = cargo.status()?;
     if !status.success() {
         return Err(format!("the kernel does not build ({status})").into());
     }
-    let elf = target_directory.join(TARGET).join(PROFILE).join("kernel");
+    let elf = target_directory.join(target).join(profile).join("kernel");
     watch_sources(&elf.with_extension("d"))?;
     Ok(fs::read(elf)?)
 }
 
 /// Asks rustc rather than rustup: distributions ship Rust without it.
-fn target_is_installed() -> Result<bool, Box<dyn Error + Send + Sync>> {
+fn target_is_installed(target: &str) -> Result<bool, Box<dyn Error + Send + Sync>> {
     let output = Command::new(env::var("RUSTC")?)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .output()?;
     Ok(output.status.success() && Path::new(String::from_utf8(output.stdout)?.trim()).exists())
 }

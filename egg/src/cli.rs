@@ -70,7 +70,7 @@ pub(crate) struct ContentArgs {
     /// Folder of the machine in which the program starts [default: /]
     #[arg(long, value_name = "PATH")]
     pub(crate) workdir: Option<String>,
-    /// Kernel to boot instead of the one within egg
+    /// Kernel to boot instead of the one within egg, in QEMU's machines
     #[arg(long, value_name = "ELF", env = "EGG_KERNEL")]
     pub(crate) kernel: Option<PathBuf>,
     /// For `go build`: build tags, separated by commas
@@ -98,9 +98,12 @@ pub(crate) struct RunArgs {
     /// Kind of machine
     #[arg(long, value_enum, default_value_t)]
     pub(crate) machine: MachineKind,
-    /// What runs the machine's code; auto takes KVM where it works
+    /// What runs the code of QEMU's machines; auto takes KVM where it works
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelWish,
+    /// Kernel for `--machine process` instead of the one within egg
+    #[arg(long, value_name = "ELF", env = "EGG_PROCESS_KERNEL", hide = true)]
+    pub(crate) process_kernel: Option<PathBuf>,
     /// Print every system call of the program
     #[arg(long)]
     pub(crate) trace: bool,
@@ -136,13 +139,16 @@ pub(crate) struct TestArgs {
     /// Put a file or folder of this host into the machine
     #[arg(long, value_name = "HOST:GUEST")]
     pub(crate) file: Vec<String>,
-    /// Kernel to boot instead of the one within egg
+    /// Kernel to boot instead of the one within egg, in QEMU's machines
     #[arg(long, value_name = "ELF", env = "EGG_KERNEL")]
     pub(crate) kernel: Option<PathBuf>,
     /// Kind of machine
     #[arg(long, value_enum, default_value_t)]
     pub(crate) machine: MachineKind,
-    /// What runs the machine's code; auto takes KVM where it works
+    /// Kernel for `--machine process` instead of the one within egg
+    #[arg(long, value_name = "ELF", env = "EGG_PROCESS_KERNEL", hide = true)]
+    pub(crate) process_kernel: Option<PathBuf>,
+    /// What runs the code of QEMU's machines; auto takes KVM where it works
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelWish,
     /// Print every system call of the program
@@ -177,7 +183,7 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
-/// QEMU's machines that the kernel boots on.
+/// What the kernel boots on: QEMU's machines, or this host.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum MachineKind {
     /// The smallest and fastest to start: virtio over MMIO, no PCI
@@ -187,6 +193,9 @@ pub(crate) enum MachineKind {
     Q35,
     /// A PC of 1996
     Pc,
+    /// No machine: the kernel is a process of this host, which needs no QEMU and runs the program's
+    /// code natively. For development and tests: it isolates nothing
+    Process,
 }
 
 /// `--accel`.

@@ -75,7 +75,7 @@ impl Content {
         let config = plan.settings_for_program(&name);
         let mut tree = Tree::base(&config.hostname);
         tree.file(config.program.as_bytes(), Metadata::root(0o755), bytes);
-        let kernel = Kernel::choose(plan.kernel.as_deref())?;
+        let kernel = Kernel::choose(plan.kernel.as_deref(), plan.process)?;
         Ok(Self { kernel, config, tree, private_memory: report.private_memory })
     }
 
@@ -86,10 +86,10 @@ impl Content {
         })?;
         let report = runnable(shown, program)?;
         let kernel = match (&plan.kernel, image.kernel) {
-            (None, Some(elf)) => {
+            (None, Some(elf)) if !plan.process => {
                 Kernel::from_bytes(elf).map_err(|error| error.context(shown.to_owned()))?
             }
-            (path, _) => Kernel::choose(path.as_deref())?,
+            (path, _) => Kernel::choose(path.as_deref(), plan.process)?,
         };
         Ok(Self {
             kernel,

@@ -13,6 +13,8 @@ use crate::exit::{Code, Failure};
 use crate::symbols::Symbols;
 
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel.elf"));
+/// The kernel as a Linux program; empty where it was not built.
+static PROCESS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/process.elf"));
 static EMBEDDED_SYMBOLS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernel.symbols"));
 
 /// A kernel to boot.
@@ -21,18 +23,19 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel from `path`, or the one within `egg`.
-    pub(crate) fn choose(path: Option<&Path>) -> anyhow::Result<Self> {
+    /// The kernel from `path`, or the one within `egg` for a machine or (`process`) for this host.
+    pub(crate) fn choose(path: Option<&Path>, process: bool) -> anyhow::Result<Self> {
+        let embedded = if process { PROCESS } else { EMBEDDED };
         match path {
             Some(path) => {
                 let elf = fs::read(path).with_context(|| format!("--kernel {}", path.display()))?;
                 Self::from_bytes(elf).with_context(|| format!("--kernel {}", path.display()))
             }
-            None if EMBEDDED.is_empty() => Failure::err(
+            None if embedded.is_empty() => Failure::err(
                 Code::Usage,
-                "this egg was built without a kernel; give one with --kernel FILE",
+                "this egg was built without such a kernel; give one with --kernel FILE",
             ),
-            None => Ok(Self { elf: Cow::Borrowed(EMBEDDED) }),
+            None => Ok(Self { elf: Cow::Borrowed(embedded) }),
         }
     }
 
@@ -63,7 +66,7 @@ impl Kernel {
 
     /// Names of its functions.
     pub(crate) fn symbols(&self) -> Symbols {
-        if matches!(self.elf, Cow::Borrowed(_)) || self.elf() == EMBEDDED {
+        if self.elf() == EMBEDDED {
             return Symbols::from_text(EMBEDDED_SYMBOLS);
         }
         Symbols::from_elf(self.elf()).unwrap_or_default()

@@ -72,13 +72,13 @@ pub(crate) fn start(machine: &mut Machine, verbose: bool) -> anyhow::Result<Laun
     machine.control = Channel::Socket(control_of_qemu.as_raw_fd());
     let arguments = machine.arguments();
     if verbose {
-        terminal::say(&qemu::shell_line(&arguments));
+        terminal::say(&qemu::shell_line(machine));
     }
     let child = Command::new("/proc/self/exe")
         .arg0("egg")
         .arg("__exec")
         .arg(std::process::id().to_string())
-        .arg(qemu::PROGRAM)
+        .arg(machine.program())
         .args(arguments)
         .process_group(0)
         .stdin(input_of_qemu)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bundle::config::{Config, Size};
 
-use crate::cli::{ContentArgs, RunArgs};
+use crate::cli::{ContentArgs, MachineKind, RunArgs};
 use crate::exit::{Code, Failure};
 
 /// What the plan needs to know of the host.
@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) kernel: Option<PathBuf>,
     /// Where a program that comes without settings lies in the machine; else in /bin.
     pub(crate) program: Option<String>,
+    /// The kernel runs as a process of the host.
+    pub(crate) process: bool,
     args: Vec<String>,
     env: Vec<String>,
     workdir: Option<String>,
@@ -81,6 +83,10 @@ impl Plan {
         let mut plan = Self::of_content(&args.content, host)?;
         plan.trace = args.trace;
         plan.verbose = args.verbose;
+        plan.process = args.machine == MachineKind::Process;
+        if plan.process {
+            plan.kernel = path_given(&args.process_kernel);
+        }
         if host.terminal {
             plan.terminal = Some((host.variable)("TERM").unwrap_or_else(|| "dumb".to_owned()));
         }
@@ -97,13 +103,14 @@ impl Plan {
                 .iter()
                 .map(|text| file_mapping(text, host))
                 .collect::<Result<_, _>>()?,
-            kernel: args.kernel.clone().filter(|path| !path.as_os_str().is_empty()),
+            kernel: path_given(&args.kernel),
             program: None,
             args: args.args.clone(),
             env: environment(&args.env, host)?,
             workdir: args.workdir.as_deref().map(workdir).transpose()?,
             memory: args.memory,
             cpus: args.cpus,
+            process: false,
             trace: false,
             verbose: false,
             terminal: None,
@@ -146,6 +153,11 @@ impl Plan {
         config.tty = self.terminal.is_some();
         config
     }
+}
+
+/// A variable that is set to nothing gives no path.
+fn path_given(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
 }
 
 fn target(target: Option<&Path>, host: &Host<'_>) -> anyhow::Result<Target> {

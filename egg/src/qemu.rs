@@ -1,6 +1,6 @@
 //! A machine as a value, and the QEMU command that makes it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::forward::Forward;
 const LARGE: Size = Size::from_mebibytes(8 << 10);
 
 /// The command.
-pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+const PROGRAM: &str = "qemu-system-x86_64";
 
 /// What runs the machine's code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +22,8 @@ pub(crate) enum Accel {
     Kvm,
     /// QEMU's translator.
     Tcg,
+    /// The processor itself, without QEMU: [`MachineKind::Process`].
+    Host,
 }
 
 /// Where a character device of the machine leads.
@@ -52,8 +54,34 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// The command.
+    pub(crate) fn program(&self) -> OsString {
+        match self.kind {
+            MachineKind::Process => self.kernel.clone().into(),
+            _ => PROGRAM.into(),
+        }
+    }
+
     /// The arguments after the name of the command.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
+        match self.kind {
+            MachineKind::Process => self.process_arguments(),
+            _ => self.qemu_arguments(),
+        }
+    }
+
+    /// What the kernel wants to know as a process, see `kernel/src/process.rs`.
+    fn process_arguments(&self) -> Vec<OsString> {
+        let mut list = vec![self.memory.bytes.to_string().into(), self.image.clone().into()];
+        list.push(match self.control {
+            Channel::Socket(number) => number.to_string().into(),
+            Channel::Stdio | Channel::File(_) => "2".into(),
+        });
+        list.extend(self.forwards.iter().map(|forward| forward.rule().into()));
+        list
+    }
+
+    fn qemu_arguments(&self) -> Vec<OsString> {
         let mut list = Arguments::default();
         list.flags("-nodefaults -no-user-config -display none -no-reboot");
         // The board. What costs time at start and serves no one is left out.
@@ -62,7 +90,7 @@ impl Machine {
             match self.kind {
                 MachineKind::Microvm => "microvm,acpi=off,x-option-roms=off,rtc=on",
                 MachineKind::Q35 => "q35,vmport=off,smbus=off,sata=off,usb=off",
-                MachineKind::Pc => "pc,vmport=off,usb=off",
+                MachineKind::Pc | MachineKind::Process => "pc,vmport=off,usb=off",
             },
         );
         match self.accel {
@@ -70,7 +98,7 @@ impl Machine {
             Accel::Kvm => list.flags("-accel kvm -cpu host,migratable=no,+invtsc"),
             // Without ERMS the program copies by vector moves: `rep movsb` is translated byte by
             // byte.
-            Accel::Tcg => list.flags("-accel tcg,thread=multi -cpu max,-erms,-fsrm"),
+            Accel::Tcg | Accel::Host => list.flags("-accel tcg,thread=multi -cpu max,-erms,-fsrm"),
         }
         list.option("-m", format!("{}M", self.memory.mebibytes()));
         if self.memory.bytes >= LARGE.bytes {
@@ -134,8 +162,12 @@ impl Arguments {
 }
 
 /// The command as a line for a shell.
-pub(crate) fn shell_line(arguments: &[OsString]) -> String {
-    let mut line = String::from(PROGRAM);
+pub(crate) fn shell_line(machine: &Machine) -> String {
+    quoted(&machine.program(), &machine.arguments())
+}
+
+fn quoted(program: &OsStr, arguments: &[OsString]) -> String {
+    let mut line = program.to_string_lossy().into_owned();
     for argument in arguments {
         let text = argument.to_string_lossy();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+.,:/@".contains(c);
@@ -170,7 +202,7 @@ mod tests {
     fn large_memory_is_not_reserved_on_the_host() {
         let line = |mebibytes| {
             let memory = Size::from_mebibytes(mebibytes);
-            shell_line(&Machine { memory, ..machine(MachineKind::Pc) }.arguments())
+            shell_line(&Machine { memory, ..machine(MachineKind::Pc) })
         };
         assert!(line(65536).contains(
             " -m 65536M -object memory-backend-ram,id=ram,size=68719476736,reserve=off \
@@ -182,7 +214,7 @@ mod tests {
     #[test]
     fn microvm() {
         assert_eq!(
-            shell_line(&machine(MachineKind::Microvm).arguments()),
+            shell_line(&machine(MachineKind::Microvm)),
             "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
              -M microvm,acpi=off,x-option-roms=off,rtc=on -accel tcg,thread=multi -cpu max,-erms,-fsrm \
              -m 64M -smp 2 -kernel kernel -initrd 'an image' \
@@ -204,7 +236,7 @@ mod tests {
             ..machine(MachineKind::Q35)
         };
         assert_eq!(
-            shell_line(&machine.arguments()),
+            shell_line(&machine),
             "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
              -M q35,vmport=off,smbus=off,sata=off,usb=off -accel kvm \
              -cpu host,migratable=no,+invtsc -m 64M -smp 2 -kernel kernel -initrd 'an image' \
@@ -217,7 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn process() {
+        assert_eq!(
+            shell_line(&Machine { control: Channel::Socket(5), ..machine(MachineKind::Process) }),
+            "kernel 67108864 'an image' 5 tcp:127.0.0.1:8080-:80 udp:127.0.0.1:53-:53"
+        );
+    }
+
+    #[test]
     fn quotes_are_quoted() {
-        assert_eq!(shell_line(&["a'b".into(), "".into()]), r"qemu-system-x86_64 'a'\''b' ''");
+        assert_eq!(quoted("qemu".as_ref(), &["a'b".into(), "".into()]), r"qemu 'a'\''b' ''");
     }
 }

@@ -95,6 +95,9 @@ pub(crate) fn exec(
     if let Some(kernel) = args.kernel.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         option("kernel", here.join(kernel).display().to_string());
     }
+    if let Some(kernel) = args.process_kernel.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        option("process-kernel", here.join(kernel).display().to_string());
+    }
     if args.machine != MachineKind::default() {
         option("machine", name_of(args.machine));
     }
@@ -126,7 +129,8 @@ fn quoted(word: &str) -> anyhow::Result<String> {
 }
 
 /// Variables that speak of this host's files; the machine has others.
-const OF_THE_HOST: [&str; 6] = ["PATH", "HOME", "TMPDIR", "GOTMPDIR", "SHELL", "EGG_KERNEL"];
+const OF_THE_HOST: [&str; 7] =
+    ["PATH", "HOME", "TMPDIR", "GOTMPDIR", "SHELL", "EGG_KERNEL", "EGG_PROCESS_KERNEL"];
 
 /// The environment of a test in the machine: the one that `go test` gives it, without what speaks
 /// of this host's files, and with what the command line says.

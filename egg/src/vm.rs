@@ -9,9 +9,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::cli::MachineKind;
 use crate::control::{Event, Lines};
 use crate::launch;
-use crate::outcome::{self, Outcome};
+use crate::outcome::{self, Outcome, Runner};
 use crate::qemu::Machine;
 use crate::terminal;
 
@@ -68,6 +69,7 @@ pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::R
         set.thread_block()?;
         SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?
     };
+    let is_process = machine.kind == MachineKind::Process;
     let launch::Launched { child, output, input, control } =
         launch::start(&mut machine, connection.verbose)?;
     let mut running = Running {
@@ -88,6 +90,7 @@ pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::R
         last_interrupt: None,
         stopping: None,
         status: None,
+        is_process,
     };
     let result = running.relay();
     if running.status.is_none() {
@@ -113,6 +116,7 @@ struct Running<'a> {
     messages: Vec<u8>,
     ready: bool,
     end: Option<Event>,
+    is_process: bool,
     panic: Option<String>,
     last_interrupt: Option<Instant>,
     stopping: Option<Stopping>,
@@ -390,7 +394,7 @@ impl Running<'_> {
             self.end,
             self.panic,
             status,
-            messages.trim(),
+            Runner { is_process: self.is_process, messages: messages.trim() },
             self.stopping.map(|row| row.why),
         )
     }

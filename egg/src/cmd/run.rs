@@ -6,14 +6,14 @@ use anyhow::Context;
 use bundle::config::Size;
 
 use crate::accel;
-use crate::cli::RunArgs;
+use crate::cli::{MachineKind, RunArgs};
 use crate::content::Content;
 use crate::control::{Event, signal_name};
 use crate::exit::{Code, Ended, Failure};
 use crate::launch::MemoryFile;
 use crate::outcome::Outcome;
 use crate::plan::{DEFAULT_MEMORY, Plan};
-use crate::qemu::{self, Channel, Machine};
+use crate::qemu::{self, Accel, Channel, Machine};
 use crate::returned::Returned;
 use crate::symbols::Symbols;
 use crate::terminal::{self, Raw};
@@ -44,9 +44,12 @@ pub(crate) fn start(
     for forward in &mut forwards {
         forward.claim()?;
     }
-    let accel = match accel::choose(args.accel, &content.kernel, args.verbose)? {
-        Ok(accel) => accel,
-        Err(ended) => return Ok(Err(ended)),
+    let accel = match args.machine {
+        MachineKind::Process => Accel::Host,
+        _ => match accel::choose(args.accel, &content.kernel, args.verbose)? {
+            Ok(accel) => accel,
+            Err(ended) => return Ok(Err(ended)),
+        },
     };
     let mut machine = Machine {
         kind: args.machine,
@@ -184,6 +187,6 @@ fn dry_run(mut machine: Machine, content: &Content, archive: &[u8]) -> anyhow::R
     machine.kernel = write("kernel", content.kernel.elf()).with_context(context)?;
     machine.image = write("image", archive).with_context(context)?;
     machine.control = Channel::File("/dev/stderr".into());
-    println!("{}", qemu::shell_line(&machine.arguments()));
+    println!("{}", qemu::shell_line(&machine));
     Ok(Ended::SUCCESS)
 }

@@ -64,6 +64,7 @@ pub(crate) fn run_program(args: &TestArgs) -> anyhow::Result<Ended> {
             ..ContentArgs::default()
         },
         machine: args.machine,
+        process_kernel: args.process_kernel.clone(),
         accel: args.accel,
         trace: args.trace,
         verbose: args.verbose,

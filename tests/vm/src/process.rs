@@ -148,7 +148,7 @@ impl Drop for Process {
 }
 
 /// Sends SIG`name` to a process, or with `whole_group` to the group that it leads.
-fn kill(name: &str, id: u32, whole_group: bool) -> Result<()> {
+pub(crate) fn kill(name: &str, id: u32, whole_group: bool) -> Result<()> {
     let signal: Signal = format!("SIG{name}").parse()?;
     let id = i32::try_from(id)?;
     let target = Pid::from_raw(if whole_group { -id } else { id });

@@ -26,12 +26,15 @@ Runs the tests whose names contain one of the NAMEs (all, if there is none).
   --skip TEXT       leave out the tests whose names contain the text (may be repeated)
   --list            only print the names
   --jobs N          tests at the same time (default: processors of the host, at most 2)
+  --machine KIND    run in machines of that kind, those apart that choose theirs; process: on this host
   --egg FLAG        pass FLAG to every `egg run` (may be repeated), as in --egg --trace
 ";
 
 struct Options {
     set: Set,
     native: bool,
+    /// Tests that choose the kind of machine run too.
+    any_machine: bool,
     exact: bool,
     list: bool,
     jobs: usize,
@@ -57,6 +60,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Options> {
     let mut options = Options {
         set: Set::Core,
         native: false,
+        any_machine: true,
         exact: false,
         list: false,
         jobs: processors.min(2),
@@ -84,6 +88,10 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Options> {
             "--jobs" | "--test-threads" => options.jobs = value()?.parse::<usize>()?.max(1),
             "--skip" => options.skip.push(value()?),
             "--egg" => options.egg_flags.push(value()?),
+            "--machine" => {
+                options.any_machine = false;
+                options.egg_flags.extend(["--machine".to_owned(), value()?]);
+            }
             "--help" | "-h" => {
                 print!("{USAGE}");
                 std::process::exit(0);
@@ -110,6 +118,7 @@ fn run(options: Options) -> Result<bool> {
             && !skipped
             && (test.set <= options.set || named(test))
             && !(options.native && test.machine_only)
+            && (options.any_machine || !test.own_machine)
     });
     if options.list {
         for test in &tests {

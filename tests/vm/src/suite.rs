@@ -1,6 +1,7 @@
 //! The catalogue of tests. A name is `what/variant/version`, so that a part of it selects a group.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +14,7 @@ mod exits;
 mod machines;
 mod modules;
 mod network;
+mod process;
 mod programs;
 mod testing;
 
@@ -26,7 +28,7 @@ pub enum Set {
 }
 
 /// What a test does in a mode.
-pub type Body = Box<dyn Fn(&Mode) -> Result<()> + Send + Sync>;
+pub type Body = Arc<dyn Fn(&Mode) -> Result<()> + Send + Sync>;
 
 /// One test.
 pub struct Test {
@@ -36,6 +38,8 @@ pub struct Test {
     pub set: Set,
     /// It makes no sense on the host's Linux.
     pub machine_only: bool,
+    /// It chooses the kind of machine itself.
+    pub own_machine: bool,
     /// Does it; an error is a failure.
     pub run: Body,
 }
@@ -46,12 +50,17 @@ impl Test {
         set: Set,
         run: impl Fn(&Mode) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, set, machine_only: false, run: Box::new(run) }
+        Self { name, set, machine_only: false, own_machine: false, run: Arc::new(run) }
     }
 
     fn in_machine(mut self) -> Self {
         self.machine_only = true;
         self
+    }
+
+    fn with_own_machine(mut self) -> Self {
+        self.own_machine = true;
+        self.in_machine()
     }
 }
 
@@ -70,5 +79,7 @@ pub fn all() -> VecDeque<Test> {
         modules::tests(),
         testing::tests(),
     ];
-    parts.into_iter().flatten().collect()
+    let mut tests: VecDeque<Test> = parts.into_iter().flatten().collect();
+    tests.extend(process::some_of(&tests));
+    tests
 }

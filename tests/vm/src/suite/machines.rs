@@ -48,7 +48,7 @@ pub(super) fn tests() -> Vec<Test> {
                     running.get(80, "/exit?code=3")?;
                     running.expect(Exit::Code(3), LIMIT)
                 })
-                .in_machine(),
+                .with_own_machine(),
             );
         }
         for size in ["3G", "4G", "6G"] {
@@ -56,7 +56,7 @@ pub(super) fn tests() -> Vec<Test> {
                 Test::new(format!("memory/{kind}/{size}"), Set::All, move |mode| {
                     memory(mode, Some(kind), size)
                 })
-                .in_machine(),
+                .with_own_machine(),
             );
         }
     }
