@@ -17,7 +17,7 @@ use base::{Errno, UserAddr};
 use core::future::Future;
 use core::pin::pin;
 use core::task::Poll;
-use mm::MAXIMUM_TRANSFER;
+use mm::{MAXIMUM_TRANSFER, UserSink, UserSource};
 use vfs::pipe::{Pipe, PipeEnd};
 use vfs::{File, FileType, OpenFile, OpenFlags};
 
@@ -34,6 +34,9 @@ pub const ROWS: &[Row] = &[
     full(nr::SENDFILE, "sendfile", &[Fd, Fd, Hex, Size], |call| outcome(call, sendfile)),
     full(nr::SPLICE, "splice", &[Fd, Hex, Fd, Hex, Size, Flags(SPLICE_FLAGS)], |call| {
         outcome(call, splice)
+    }),
+    full(nr::VMSPLICE, "vmsplice", &[Fd, Hex, Size, Flags(SPLICE_FLAGS)], |call| {
+        outcome(call, vmsplice)
     }),
     full(nr::TEE, "tee", &[Fd, Fd, Size, Flags(SPLICE_FLAGS)], |call| outcome(call, tee)),
     partial(
@@ -315,6 +318,35 @@ fn splice(call: &Call<'_>) -> Result<Outcome, Errno> {
             }
         }
         Ok(count)
+    })
+}
+
+/// vmsplice(2). The bytes are copied: what the program does to its pages later is not seen by the
+/// reader, which the manual leaves open.
+fn vmsplice(call: &Call<'_>) -> Result<Outcome, Errno> {
+    let flags = call.unsigned(3);
+    if flags & !SPLICE_KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let open = call.open_file(0)?;
+    let writes = open.writable().is_ok();
+    if pipe_of(&open).is_none() {
+        return Err(Errno::EBADF);
+    }
+    let pieces = call.memory().read_pieces(call.address(1), call.size(2))?;
+    if pieces.iter().all(|piece| piece.bytes == 0) {
+        return Ok(Ok(0).into());
+    }
+    let thread = Arc::clone(call.thread);
+    let blocking = flags & SPLICE_NONBLOCK == 0;
+    two_files(call, Arc::clone(&open), open, blocking, move |open, _| {
+        let memory = &thread.process.memory;
+        if !writes {
+            return open.read(&mut UserSink::scatter(memory, &pieces));
+        }
+        let result = open.write(&mut UserSource::gather(memory, &pieces));
+        raise_pipe(&thread, &result);
+        result
     })
 }
 

@@ -1,13 +1,15 @@
 //! System calls about who the program is: users, groups, process ids. It starts as root.
 
 use crate::call::{Call, Outcome};
+use crate::credentials::{Capabilities, Credentials, Ids, capability};
 use crate::process::PROCESS_ID;
 use crate::table::{Row, full, partial};
 use crate::threads::process_id;
 use crate::trace::Argument::{Hex, Int};
 use abi::number as nr;
 use alloc::vec::Vec;
-use base::Errno;
+use base::{Errno, Tid};
+use core::sync::atomic::Ordering;
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -26,110 +28,48 @@ pub const ROWS: &[Row] = &[
     full(nr::GETEGID, "getegid", &[], |call| id(call, |who| who.group.effective)),
     full(nr::GETRESUID, "getresuid", &[Hex, Hex, Hex], |call| get_three(call, |who| who.user)),
     full(nr::GETRESGID, "getresgid", &[Hex, Hex, Hex], |call| get_three(call, |who| who.group)),
-    partial(nr::SETUID, "setuid", &[Int], FILES_NOTE, |call| set(call, user, Ids::set)),
-    partial(nr::SETGID, "setgid", &[Int], FILES_NOTE, |call| set(call, group, Ids::set)),
+    partial(nr::SETUID, "setuid", &[Int], FILES_NOTE, |call| {
+        set(call, USER, |ids, may, new| ids.set(may, new[0]))
+    }),
+    partial(nr::SETGID, "setgid", &[Int], FILES_NOTE, |call| {
+        set(call, GROUP, |ids, may, new| ids.set(may, new[0]))
+    }),
     partial(nr::SETREUID, "setreuid", &[Int, Int], FILES_NOTE, |call| {
-        set(call, user, Ids::set_real_and_effective)
+        set(call, USER, |ids, may, new| ids.set_two(may, new[0], new[1]))
     }),
     partial(nr::SETREGID, "setregid", &[Int, Int], FILES_NOTE, |call| {
-        set(call, group, Ids::set_real_and_effective)
+        set(call, GROUP, |ids, may, new| ids.set_two(may, new[0], new[1]))
     }),
     partial(nr::SETRESUID, "setresuid", &[Int, Int, Int], FILES_NOTE, |call| {
-        set(call, user, Ids::set_all)
+        set(call, USER, Ids::set_three)
     }),
     partial(nr::SETRESGID, "setresgid", &[Int, Int, Int], FILES_NOTE, |call| {
-        set(call, group, Ids::set_all)
+        set(call, GROUP, Ids::set_three)
     }),
+    partial(nr::SETFSUID, "setfsuid", &[Int], FILES_NOTE, |call| set_for_files(call, USER)),
+    partial(nr::SETFSGID, "setfsgid", &[Int], FILES_NOTE, |call| set_for_files(call, GROUP)),
     full(nr::GETGROUPS, "getgroups", &[Int, Hex], getgroups),
     full(nr::SETGROUPS, "setgroups", &[Int, Hex], setgroups),
-    partial(nr::CAPGET, "capget", &[Hex, Hex], "all capabilities are held", capget),
-    partial(nr::CAPSET, "capset", &[Hex, Hex], "checked, not enforced", capset),
+    full(nr::CAPGET, "capget", &[Hex, Hex], capget),
+    partial(
+        nr::CAPSET,
+        "capset",
+        &[Hex, Hex],
+        "kept and reported; only what changes ids asks for them",
+        capset,
+    ),
 ];
 
 const FILES_NOTE: &str = "kept and reported; file access is not checked against it";
 /// Most supplementary groups (`NGROUPS_MAX`).
 const GROUPS_MAX: usize = 65_536;
-/// "Leave as it is" in setresuid(2) and kin.
-const UNCHANGED: u32 = u32::MAX;
-
-/// Real, effective and saved id.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Ids {
-    pub(crate) real: u32,
-    pub(crate) effective: u32,
-    pub(crate) saved: u32,
-}
-
-impl Ids {
-    /// setuid(2): all three, or, without privilege, the effective id to one that is held.
-    fn set(&mut self, new: [u32; 3], privileged: bool) -> Result<(), Errno> {
-        let [id, ..] = new;
-        if id == UNCHANGED {
-            return Err(Errno::EINVAL);
-        }
-        if privileged {
-            *self = Self { real: id, effective: id, saved: id };
-        } else if [self.real, self.saved].contains(&id) {
-            self.effective = id;
-        } else {
-            return Err(Errno::EPERM);
-        }
-        Ok(())
-    }
-
-    /// setreuid(2): the saved id becomes the new effective one when the real id is set, or the
-    /// effective one to something else than the real id was.
-    fn set_real_and_effective(&mut self, new: [u32; 3], privileged: bool) -> Result<(), Errno> {
-        let [real, effective, _] = new;
-        let old = *self;
-        let takes_real = ![UNCHANGED, old.real, old.effective].contains(&real);
-        let takes_effective = ![UNCHANGED, old.real, old.effective, old.saved].contains(&effective);
-        if !privileged && (takes_real || takes_effective) {
-            return Err(Errno::EPERM);
-        }
-        let saves = real != UNCHANGED || (effective != UNCHANGED && effective != old.real);
-        self.change([real, effective, UNCHANGED]);
-        if saves {
-            self.saved = self.effective;
-        }
-        Ok(())
-    }
-
-    /// setresuid(2).
-    fn set_all(&mut self, new: [u32; 3], privileged: bool) -> Result<(), Errno> {
-        let held = [UNCHANGED, self.real, self.effective, self.saved];
-        if !privileged && !new.iter().all(|id| held.contains(id)) {
-            return Err(Errno::EPERM);
-        }
-        self.change(new);
-        Ok(())
-    }
-
-    fn change(&mut self, new: [u32; 3]) {
-        for (slot, new) in
-            [&mut self.real, &mut self.effective, &mut self.saved].into_iter().zip(new)
-        {
-            if new != UNCHANGED {
-                *slot = new;
-            }
-        }
-    }
-}
-
-/// Who the program is.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Credentials {
-    pub(crate) user: Ids,
-    pub(crate) group: Ids,
-    pub(crate) groups: Vec<u32>,
-}
 
 fn id(call: &Call<'_>, which: impl FnOnce(&Credentials) -> u32) -> Outcome {
-    Ok(which(&call.process().credentials.lock()) as usize).into()
+    Ok(which(&call.thread.credentials.lock()) as usize).into()
 }
 
 fn get_three(call: &Call<'_>, which: impl FnOnce(&Credentials) -> Ids) -> Outcome {
-    let ids = which(&call.process().credentials.lock());
+    let ids = which(&call.thread.credentials.lock());
     let write = || {
         for (at, id) in [ids.real, ids.effective, ids.saved].into_iter().enumerate() {
             call.memory().write(call.address(at), &id)?;
@@ -139,24 +79,49 @@ fn get_three(call: &Call<'_>, which: impl FnOnce(&Credentials) -> Ids) -> Outcom
     Outcome::Done(write())
 }
 
-fn user(credentials: &mut Credentials) -> &mut Ids {
-    &mut credentials.user
+/// Users or groups: which ids, and the capability that lets them be anything.
+struct Which {
+    ids: fn(&mut Credentials) -> &mut Ids,
+    capability: u32,
 }
 
-fn group(credentials: &mut Credentials) -> &mut Ids {
-    &mut credentials.group
-}
+const USER: Which = Which { ids: |who| &mut who.user, capability: capability::SETUID };
+const GROUP: Which = Which { ids: |who| &mut who.group, capability: capability::SETGID };
 
-/// Changes ids. Whoever is user 0 by the effective id may set any.
+/// Changes the ids of the calling thread. Linux does no more: a program changes every thread.
 fn set(
     call: &Call<'_>,
-    which: fn(&mut Credentials) -> &mut Ids,
-    change: fn(&mut Ids, [u32; 3], bool) -> Result<(), Errno>,
+    which: Which,
+    change: impl FnOnce(&mut Ids, bool, [u32; 3]) -> Result<(), Errno>,
 ) -> Outcome {
     let new = [call.unsigned(0), call.unsigned(1), call.unsigned(2)];
-    let mut credentials = call.process().credentials.lock();
-    let privileged = credentials.user.effective == 0;
-    change(which(&mut credentials), new, privileged).map(|()| 0).into()
+    let mut credentials = call.thread.credentials.lock();
+    let may = credentials.capabilities.has(which.capability);
+    let old = [credentials.user, credentials.group];
+    if let Err(errno) = change((which.ids)(&mut credentials), may, new) {
+        return errno.into();
+    }
+    credentials.user_changed(old[0]);
+    let now = [credentials.user, credentials.group];
+    if old.map(|ids| ids.effective) != now.map(|ids| ids.effective) {
+        // Linux: who became another tells nobody of before, and dies with nobody.
+        call.process().dumpable.store(false, Ordering::Relaxed);
+        call.thread.settings.lock().forget_death_signal();
+    }
+    Ok(0).into()
+}
+
+/// setfsuid(2): the answer is the id of before, whether it was changed or not.
+fn set_for_files(call: &Call<'_>, which: Which) -> Outcome {
+    let new = call.unsigned(0);
+    let mut credentials = call.thread.credentials.lock();
+    let may = credentials.capabilities.has(which.capability);
+    let ids = (which.ids)(&mut credentials);
+    let old = ids.files;
+    if may || [ids.real, ids.effective, ids.saved, ids.files].contains(&new) {
+        ids.files = new;
+    }
+    Ok(old as usize).into()
 }
 
 fn own_process(call: &mut Call<'_>) -> Outcome {
@@ -177,7 +142,7 @@ fn setpgid(call: &mut Call<'_>) -> Outcome {
 }
 
 fn getgroups(call: &mut Call<'_>) -> Outcome {
-    let groups = call.process().credentials.lock().groups.clone();
+    let groups = call.thread.credentials.lock().groups.clone();
     let Ok(room) = usize::try_from(call.int(0)) else { return Errno::EINVAL.into() };
     if room == 0 {
         return Ok(groups.len()).into();
@@ -190,7 +155,11 @@ fn getgroups(call: &mut Call<'_>) -> Outcome {
 }
 
 fn setgroups(call: &mut Call<'_>) -> Outcome {
-    let count = call.size(0);
+    // An int on Linux: what does not fit is too many.
+    let count = usize::try_from(call.int(0)).unwrap_or(usize::MAX);
+    if !call.thread.credentials.lock().capabilities.has(capability::SETGID) {
+        return Errno::EPERM.into();
+    }
     if count > GROUPS_MAX {
         return Errno::EINVAL.into();
     }
@@ -202,113 +171,60 @@ fn setgroups(call: &mut Call<'_>) -> Outcome {
     if let Err(errno) = call.memory().read_bytes(call.address(1), &mut bytes) {
         return errno.into();
     }
-    let groups = bytes.as_chunks::<4>().0.iter().map(|group| u32::from_le_bytes(*group)).collect();
-    let mut credentials = call.process().credentials.lock();
-    if credentials.user.effective != 0 {
-        return Errno::EPERM.into();
-    }
-    credentials.groups = groups;
+    let groups = bytes.as_chunks::<4>().0.iter().map(|group| u32::from_le_bytes(*group));
+    let mut groups: Vec<u32> = groups.collect();
+    groups.sort_unstable();
+    call.thread.credentials.lock().groups = groups;
     Ok(0).into()
 }
 
 /// `_LINUX_CAPABILITY_VERSION_3`.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
-/// Capabilities 0 to 40 (`CAP_LAST_CAP` of Linux 6), in two words.
-const ALL_CAPABILITIES: [u32; 2] = [u32::MAX, 0x1ff];
-
 fn capget(call: &mut Call<'_>) -> Outcome {
     capget_result(call).into()
 }
 
-fn capget_result(call: &Call<'_>) -> Result<usize, Errno> {
-    let [version, pid] = call.memory().read::<[u32; 2]>(call.address(0))?;
+/// Checks the header of capget and capset: whose capabilities.
+fn read_capability_header(call: &Call<'_>) -> Result<Tid, Errno> {
+    let [version, id] = call.memory().read::<[u32; 2]>(call.address(0))?;
     if version != CAPABILITY_VERSION {
         call.memory().write(call.address(0), &CAPABILITY_VERSION)?;
-        return if call.address(1).is_null() { Ok(0) } else { Err(Errno::EINVAL) };
+        return Err(Errno::EINVAL);
     }
-    if pid != 0 && pid != PROCESS_ID.0 {
-        return Err(Errno::ESRCH);
-    }
+    Ok(if id == 0 { call.thread.tid } else { Tid(id) })
+}
+
+fn capget_result(call: &Call<'_>) -> Result<usize, Errno> {
+    let tid = match read_capability_header(call) {
+        // Without a place for the answer it is a question for the version.
+        Err(Errno::EINVAL) if call.address(1).is_null() => return Ok(0),
+        other => other?,
+    };
+    let thread = call.process().thread(tid).ok_or(Errno::ESRCH)?;
     if call.address(1).is_null() {
         return Ok(0);
     }
-    let [low, high] = ALL_CAPABILITIES;
-    // (effective, permitted, inheritable) of the low and of the high word.
-    call.memory().write(call.address(1), &[low, low, 0, high, high, 0])?;
+    let Capabilities { effective, permitted, inheritable, .. } =
+        thread.credentials.lock().capabilities;
+    let sets = [effective, permitted, inheritable];
+    let [e, p, i] = sets.map(|set| set as u32);
+    let [e_high, p_high, i_high] = sets.map(|set| (set >> 32) as u32);
+    call.memory().write(call.address(1), &[e, p, i, e_high, p_high, i_high])?;
     Ok(0)
 }
 
 fn capset(call: &mut Call<'_>) -> Outcome {
-    match call.memory().read::<[u32; 2]>(call.address(0)) {
-        Ok([CAPABILITY_VERSION, _]) => Ok(0).into(),
-        Ok(_) => Errno::EINVAL.into(),
-        Err(errno) => errno.into(),
-    }
+    capset_result(call).into()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NONE: u32 = UNCHANGED;
-
-    fn ids(real: u32, effective: u32, saved: u32) -> Ids {
-        Ids { real, effective, saved }
+fn capset_result(call: &Call<'_>) -> Result<usize, Errno> {
+    if read_capability_header(call)? != call.thread.tid {
+        return Err(Errno::EPERM);
     }
-
-    /// Before, arguments, privilege, after.
-    type Case = (Ids, [u32; 3], bool, Result<Ids, Errno>);
-
-    #[track_caller]
-    fn check(change: fn(&mut Ids, [u32; 3], bool) -> Result<(), Errno>, rows: &[Case]) {
-        for (before, new, privileged, expected) in rows {
-            let mut after = *before;
-            let result = change(&mut after, *new, *privileged).map(|()| after);
-            assert_eq!(result, *expected, "{before:?} {new:?} {privileged}");
-        }
-    }
-
-    #[test]
-    fn one_id() {
-        let (held, denied) = (ids(1, 2, 3), Err(Errno::EPERM));
-        check(
-            Ids::set,
-            &[
-                (held, [9, 0, 0], true, Ok(ids(9, 9, 9))),
-                (held, [3, 0, 0], false, Ok(ids(1, 3, 3))),
-                (held, [2, 0, 0], false, denied),
-                (held, [NONE, 0, 0], true, Err(Errno::EINVAL)),
-            ],
-        );
-    }
-
-    #[test]
-    fn real_and_effective_id() {
-        let (held, denied) = (ids(1, 2, 3), Err(Errno::EPERM));
-        check(
-            Ids::set_real_and_effective,
-            &[
-                (ids(0, 0, 0), [101, 0, 0], true, Ok(ids(101, 0, 0))),
-                (held, [NONE, 1, 0], false, Ok(ids(1, 1, 3))),
-                (held, [NONE, 3, 0], false, Ok(ids(1, 3, 3))),
-                (held, [2, NONE, 0], false, Ok(ids(2, 2, 2))),
-                (held, [NONE, NONE, 0], false, Ok(held)),
-                (held, [3, NONE, 0], false, denied),
-                (held, [NONE, 9, 0], false, denied),
-            ],
-        );
-    }
-
-    #[test]
-    fn all_three_ids() {
-        let held = ids(1, 2, 3);
-        check(
-            Ids::set_all,
-            &[
-                (held, [NONE, 9, NONE], true, Ok(ids(1, 9, 3))),
-                (held, [3, 1, 2], false, Ok(ids(3, 1, 2))),
-                (held, [NONE, NONE, 9], false, Err(Errno::EPERM)),
-            ],
-        );
-    }
+    let [e, p, i, e_high, p_high, i_high] = call.memory().read::<[u32; 6]>(call.address(1))?;
+    let join = |low: u32, high: u32| (u64::from(high) << 32 | u64::from(low)) & capability::ALL;
+    let (effective, permitted, inheritable) = (join(e, e_high), join(p, p_high), join(i, i_high));
+    let mut credentials = call.thread.credentials.lock();
+    credentials.capabilities.set(effective, permitted, inheritable)?;
+    Ok(0)
 }

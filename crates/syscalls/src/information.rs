@@ -4,10 +4,12 @@
 use crate::call::{Call, Outcome};
 use crate::process::PROCESS_ID;
 use crate::table::{Row, full, partial};
+use crate::thread::Thread;
 use crate::trace::Argument::{Flags, Hex, Int, Name, Out, Size};
 use abi::number as nr;
-use base::Errno;
-use core::sync::atomic::Ordering;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::{Errno, Tid};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const RESOURCES: &[(u64, &str)] = &[
@@ -40,15 +42,17 @@ pub const ROWS: &[Row] = &[
         nr::PRCTL,
         "prctl",
         &[Int, Hex, Hex, Hex, Hex],
-        "PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_SET_DUMPABLE and kin; others EINVAL",
-        prctl,
+        "names, PDEATHSIG, DUMPABLE, KEEPCAPS, CAPBSET, CAP_AMBIENT, TIMERSLACK, NO_NEW_PRIVS, \
+         SUBREAPER; others EINVAL",
+        crate::prctl::prctl,
     ),
-    partial(nr::GETPRIORITY, "getpriority", &[Int, Int], "always 0", getpriority),
-    partial(nr::SETPRIORITY, "setpriority", &[Int, Int, Int], "accepted, no effect", setpriority),
+    partial(nr::GETPRIORITY, "getpriority", &[Int, Int], NICE_NOTE, getpriority),
+    partial(nr::SETPRIORITY, "setpriority", &[Int, Int, Int], NICE_NOTE, setpriority),
     partial(nr::PERSONALITY, "personality", &[Hex], "PER_LINUX only", personality),
     partial(nr::SYSLOG, "syslog", &[Int, Hex, Int], "EPERM", |_| Errno::EPERM.into()),
 ];
 
+const NICE_NOTE: &str = "kept and reported; threads take turns whatever it is";
 const LIMITS_NOTE: &str = "kept and reported; RLIMIT_NOFILE is enforced";
 /// Number of resources (`RLIM_NLIMITS`).
 const RESOURCE_COUNT: usize = 16;
@@ -222,69 +226,49 @@ fn getrandom(call: &mut Call<'_>) -> Outcome {
     Ok(done).into()
 }
 
-fn prctl(call: &mut Call<'_>) -> Outcome {
-    prctl_result(call).into()
-}
-
-fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
-    const PR_SET_PDEATHSIG: i32 = 1;
-    const PR_GET_PDEATHSIG: i32 = 2;
-    const PR_GET_DUMPABLE: i32 = 3;
-    const PR_SET_DUMPABLE: i32 = 4;
-    const PR_GET_KEEPCAPS: i32 = 7;
-    const PR_SET_KEEPCAPS: i32 = 8;
-    const PR_SET_NAME: i32 = 15;
-    const PR_GET_NAME: i32 = 16;
-    const PR_SET_TIMERSLACK: i32 = 29;
-    const PR_GET_TIMERSLACK: i32 = 30;
-    const PR_SET_NO_NEW_PRIVS: i32 = 38;
-    const PR_GET_NO_NEW_PRIVS: i32 = 39;
-    const PR_SET_VMA: i32 = abi::mman::PR_SET_VMA.cast_signed();
-    const DEFAULT_TIMER_SLACK: usize = 50_000;
+/// The threads that getpriority and setpriority mean.
+fn prioritized(call: &Call<'_>) -> Result<Vec<Arc<Thread>>, Errno> {
+    const PRIO_PROCESS: i32 = 0;
+    const PRIO_PGRP: i32 = 1;
+    const PRIO_USER: i32 = 2;
+    let who = call.unsigned(1);
+    let all = || call.process().threads.lock().values().cloned().collect();
     match call.int(0) {
-        PR_SET_NAME => {
-            // Longer names are cut: byte by byte, since what follows the name may be unmapped.
-            let mut name = [0_u8; 16];
-            for (slot, at) in name.iter_mut().take(15).zip(0..) {
-                let byte: u8 = call.memory().read(call.address(1).wrapping_add(at))?;
-                if byte == 0 {
-                    break;
-                }
-                *slot = byte;
-            }
-            *call.thread.name.lock() = name;
-            Ok(0)
+        PRIO_PROCESS if who == 0 => Ok(alloc::vec![Arc::clone(call.thread)]),
+        PRIO_PROCESS => {
+            call.process().thread(Tid(who)).map(|one| alloc::vec![one]).ok_or(Errno::ESRCH)
         }
-        PR_GET_NAME => {
-            let name = *call.thread.name.lock();
-            call.memory().write_bytes(call.address(1), &name)?;
-            Ok(0)
-        }
-        PR_GET_DUMPABLE => Ok(1),
-        PR_SET_DUMPABLE if call.long(1) <= 1 => Ok(0),
-        PR_GET_KEEPCAPS => Ok(call.thread.keeps_capabilities.load(Ordering::Relaxed).into()),
-        PR_SET_KEEPCAPS if call.long(1) <= 1 => {
-            call.thread.keeps_capabilities.store(call.long(1) == 1, Ordering::Relaxed);
-            Ok(0)
-        }
-        PR_SET_PDEATHSIG if call.long(1) <= 64 => Ok(0),
-        PR_GET_PDEATHSIG => call.memory().write(call.address(1), &0_u32).map(|()| 0),
-        PR_SET_TIMERSLACK => Ok(0),
-        PR_GET_TIMERSLACK => Ok(DEFAULT_TIMER_SLACK),
-        PR_SET_NO_NEW_PRIVS if call.long(1) == 1 => Ok(0),
-        PR_GET_NO_NEW_PRIVS => Ok(0),
-        PR_SET_VMA => crate::memory::set_name(call),
+        PRIO_PGRP if who == 0 || who == PROCESS_ID.0 => Ok(all()),
+        PRIO_USER if who == call.thread.credentials.lock().user.real => Ok(all()),
+        PRIO_PGRP | PRIO_USER => Err(Errno::ESRCH),
         _ => Err(Errno::EINVAL),
     }
 }
 
-/// The raw call returns 20 - nice, so 0 is 20.
+/// The raw call returns 20 - nice, of the one that is first in line.
 fn getpriority(call: &mut Call<'_>) -> Outcome {
-    if (0..=2).contains(&call.int(0)) { Ok(20).into() } else { Errno::EINVAL.into() }
+    let best = |threads: Vec<Arc<Thread>>| {
+        let nice = threads.iter().map(|thread| thread.settings.lock().nice).min();
+        (20 - nice.unwrap_or(0)).cast_unsigned() as usize
+    };
+    prioritized(call).map(best).into()
 }
 
 fn setpriority(call: &mut Call<'_>) -> Outcome {
-    if (0..=2).contains(&call.int(0)) { Ok(0).into() } else { Errno::EINVAL.into() }
+    const CAP_SYS_NICE: u32 = 23;
+    let nice = call.int(2).clamp(-20, 19);
+    let may = call.thread.credentials.lock().capabilities.has(CAP_SYS_NICE);
+    let set = |threads: Vec<Arc<Thread>>| {
+        for thread in threads {
+            let mut settings = thread.settings.lock();
+            if nice < settings.nice && !may {
+                return Err(Errno::EACCES);
+            }
+            settings.nice = nice;
+        }
+        Ok(0)
+    };
+    prioritized(call).and_then(set).into()
 }
 
 fn personality(call: &mut Call<'_>) -> Outcome {

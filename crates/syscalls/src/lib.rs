@@ -12,6 +12,7 @@
 extern crate alloc;
 
 pub mod call;
+mod credentials;
 pub mod directory;
 pub mod dispatch;
 pub mod epoll;
@@ -30,6 +31,7 @@ pub mod mapped_file;
 pub mod memory;
 pub mod pipe;
 pub mod poll;
+mod prctl;
 pub mod proc;
 pub mod process;
 pub mod random;

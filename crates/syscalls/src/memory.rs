@@ -11,9 +11,12 @@ use abi::mman::{
 };
 use abi::number as nr;
 use base::address::USER_END;
-use base::{Errno, PAGE_SIZE, PageRange};
+use base::io::{Sink, Source};
+use base::{Errno, PAGE_SIZE, PageRange, Tid};
 use hal::PageProtection;
-use mm::{Advice, Content, Label, MapRequest, Placement};
+use mm::{
+    Advice, Content, Label, MAXIMUM_TRANSFER, MapRequest, Piece, Placement, UserSink, UserSource,
+};
 use vfs::{FileType, OpenFile};
 
 /// The calls of this family.
@@ -68,6 +71,12 @@ pub const ROWS: &[Row] = &[
         "registration is not asked for",
         |call| membarrier(call).into(),
     ),
+    full(nr::PROCESS_VM_READV, "process_vm_readv", &[Int, Hex, Size, Hex, Size, Hex], |call| {
+        process_vm(call, false).into()
+    }),
+    full(nr::PROCESS_VM_WRITEV, "process_vm_writev", &[Int, Hex, Size, Hex, Size, Hex], |call| {
+        process_vm(call, true).into()
+    }),
     refused(nr::PKEY_ALLOC, "pkey_alloc", "ENOSPC: there are no protection keys", |_| {
         Errno::ENOSPC.into()
     }),
@@ -339,6 +348,39 @@ pub(crate) fn set_name(call: &Call<'_>) -> Result<usize, Errno> {
     let allowed = |byte: &u8| (b' '..=b'~').contains(byte) && !b"\\`$[]".contains(byte);
     let name = core::str::from_utf8(&name).ok().filter(|name| name.as_bytes().iter().all(allowed));
     call.memory().set_name(start, length, Some(name.ok_or(Errno::EINVAL)?)).map(|()| 0)
+}
+
+/// process_vm_readv(2) and process_vm_writev(2): there is one process, so from its own memory to
+/// its own memory.
+fn process_vm(call: &Call<'_>, write: bool) -> Result<usize, Errno> {
+    const CHUNK_BYTES: usize = 1024;
+    if call.long(5) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let memory = call.memory();
+    let local = memory.read_pieces(call.address(1), call.size(2))?;
+    let remote = memory.read_pieces(call.address(3), call.size(4))?;
+    if call.process().thread(Tid(call.unsigned(0))).is_none() {
+        return Err(Errno::ESRCH);
+    }
+    let (from, to) = if write { (&local, &remote) } else { (&remote, &local) };
+    let total = |pieces: &[Piece]| pieces.iter().map(|piece| piece.bytes).sum::<usize>();
+    let limit = total(from).min(total(to)).min(MAXIMUM_TRANSFER);
+    let (mut source, mut sink) = (UserSource::gather(memory, from), UserSink::scatter(memory, to));
+    let mut chunk = [0; CHUNK_BYTES];
+    let mut done = 0;
+    while done < limit {
+        let wanted = chunk.get_mut(..CHUNK_BYTES.min(limit - done)).unwrap_or_default();
+        let moved =
+            source.take(wanted).and_then(|count| sink.put(wanted.get(..count).unwrap_or_default()));
+        match moved {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
 
 /// membarrier(2). Every CPU that runs the program leaves it; coming to the kernel and going back

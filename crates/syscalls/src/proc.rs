@@ -1,5 +1,6 @@
 //! What /proc tells about the process (proc(5)).
 
+use crate::credentials::Credentials;
 use crate::information::{Limits, RELEASE};
 use crate::process::{PROCESS_ID, Process};
 use crate::thread::Thread;
@@ -132,10 +133,11 @@ impl Process {
     fn status(&self, tid: Tid) -> String {
         let memory = self.memory.statistics();
         let kib = |bytes: u64| bytes / 1024;
-        let credentials = self.credentials.lock().clone();
-        let (user, group) = (credentials.user, credentials.group);
-        let groups =
-            credentials.groups.iter().fold(String::new(), |list, id| list + &format!("{id} "));
+        let who = self.any_thread(tid).map(|thread| thread.credentials.lock().clone());
+        let Credentials { user, group, groups, capabilities, no_new_privileges, .. } =
+            who.unwrap_or_default();
+        let groups: Vec<String> = groups.iter().map(|group| format!("{group}")).collect();
+        let groups = groups.join(" ");
         let (mask, pending) = self.any_thread(tid).map_or((0, 0), |thread| {
             let signals = thread.signals.lock();
             (signals.mask, signals.pending.set())
@@ -149,8 +151,8 @@ impl Process {
         let _ = write!(
             text,
             "State:\tR (running)\nTgid:\t{PROCESS_ID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t1\n\
-             TracerPid:\t0\nUid:\t{0}\t{1}\t{12}\t{1}\nGid:\t{2}\t{3}\t{13}\t{3}\nFDSize:\t{4}\n\
-             Groups:\t{groups}\nVmPeak:\t{5:8} kB\nVmSize:\t{6:8} kB\nVmLck:\t{7:8} kB\n\
+             TracerPid:\t0\nUid:\t{0}\t{1}\t{12}\t{13}\nGid:\t{2}\t{3}\t{14}\t{15}\nFDSize:\t{4}\n\
+             Groups:\t{groups} \nVmPeak:\t{5:8} kB\nVmSize:\t{6:8} kB\nVmLck:\t{7:8} kB\n\
              VmHWM:\t{8:8} kB\nVmRSS:\t{8:8} kB\nRssAnon:\t{8:8} kB\nRssFile:\t       0 kB\n\
              RssShmem:\t       0 kB\nVmData:\t{9:8} kB\nVmStk:\t{10:8} kB\nVmExe:\t{11:8} kB\n\
              VmLib:\t       0 kB\nVmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t0/1024\n",
@@ -167,15 +169,23 @@ impl Process {
             kib(memory.stack_bytes),
             kib(memory.text_bytes),
             user.saved,
+            user.files,
             group.saved,
+            group.files,
         );
         let _ = write!(
             text,
             "SigPnd:\t{pending:016x}\nShdPnd:\t{shared_pending:016x}\nSigBlk:\t{mask:016x}\n\
-             SigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t0000000000000000\n\
-             CapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n\
-             NoNewPrivs:\t0\nSeccomp:\t0\nCpus_allowed:\t{cpus:x}\nMems_allowed:\t1\n\
-             voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n"
+             SigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t{:016x}\n\
+             CapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\n\
+             NoNewPrivs:\t{}\nSeccomp:\t0\nCpus_allowed:\t{cpus:x}\nMems_allowed:\t1\n\
+             voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+            capabilities.inheritable,
+            capabilities.permitted,
+            capabilities.effective,
+            capabilities.bounding,
+            capabilities.ambient,
+            u8::from(no_new_privileges),
         );
         text
     }

@@ -80,7 +80,10 @@ pub struct Process {
     pub(crate) pending: SpinLock<Pending>,
     pub(crate) threads: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
     pub(crate) limits: SpinLock<crate::information::Limits>,
-    pub(crate) credentials: SpinLock<crate::identity::Credentials>,
+    /// `PR_SET_DUMPABLE`.
+    pub(crate) dumpable: AtomicBool,
+    /// `PR_SET_CHILD_SUBREAPER`.
+    pub(crate) subreaper: AtomicBool,
     /// Tells signalfd(2) that a signal was sent.
     pub(crate) signal_sent: Arc<Notifier>,
     /// setitimer(2), timer_create(2).
@@ -123,7 +126,8 @@ impl Process {
             pending: SpinLock::default(),
             threads: SpinLock::default(),
             limits: SpinLock::new(limits),
-            credentials: SpinLock::default(),
+            dumpable: AtomicBool::new(true),
+            subreaper: AtomicBool::new(false),
             signal_sent: Arc::new(Notifier::new()),
             timers: ProcessTimers::new(own),
             ended_time: AtomicU64::new(0),

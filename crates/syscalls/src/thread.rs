@@ -1,7 +1,9 @@
 //! A thread, and its life.
 
 use crate::call::{Failure, Restart};
+use crate::credentials::Credentials;
 use crate::dispatch::{self, Step};
+use crate::prctl;
 use crate::process::Process;
 use crate::signal::{Origin, Pending, SignalInfo, deliver};
 use crate::timer::RunningTime;
@@ -35,10 +37,12 @@ pub struct Thread {
     pub(crate) clear_on_exit: AtomicU64,
     /// How long it ran, in the program and in the kernel.
     pub(crate) running: RunningTime,
+    /// Who it is.
+    pub(crate) credentials: SpinLock<Credentials>,
+    /// What prctl(2) set beside the name.
+    pub(crate) settings: SpinLock<prctl::Settings>,
     /// The name that prctl(PR_SET_NAME) gave.
     pub(crate) name: SpinLock<[u8; 16]>,
-    /// What prctl(PR_SET_KEEPCAPS) set. Nothing follows from it: capabilities are never lost.
-    pub(crate) keeps_capabilities: AtomicBool,
 }
 
 /// The signal state of a thread.
@@ -92,8 +96,9 @@ impl Thread {
             interruption: WaitQueue::new(),
             clear_on_exit: AtomicU64::new(0),
             running: RunningTime::default(),
+            credentials: SpinLock::default(),
+            settings: SpinLock::default(),
             name: SpinLock::new([0; 16]),
-            keeps_capabilities: AtomicBool::new(false),
         })
     }
 
@@ -307,7 +312,7 @@ async fn run_body(thread: Arc<Thread>, mut user: UserContext) {
                     deliver::raise_page_fault(&thread, &fault, error);
                 }
             }
-            Trap::Exception(exception) => deliver::raise_exception(&thread, &user, exception),
+            Trap::Exception(exception) => deliver::raise_exception(&thread, &mut user, exception),
             Trap::Interrupt => {
                 if machine.yield_due() || !thread.affinity.allows(hal::cpu::current()) {
                     sched::yield_now().await;

@@ -114,8 +114,9 @@ fn clone_thread(call: &mut Call<'_>, flags: u64) -> Result<usize, Errno> {
     let affinity = Arc::new(call.thread.affinity.duplicate());
     let new = call.process().add_thread(mask, affinity);
     *new.name.lock() = *call.thread.name.lock();
-    let keeps = call.thread.keeps_capabilities.load(Ordering::Relaxed);
-    new.keeps_capabilities.store(keeps, Ordering::Relaxed);
+    *new.settings.lock() = *call.thread.settings.lock();
+    let credentials = call.thread.credentials.lock().clone();
+    *new.credentials.lock() = credentials;
     let tid = new.tid;
     if flags & CLONE_PARENT_SETTID != 0 {
         call.memory().write(parent_tid_at, &tid.0)?;

@@ -26,28 +26,65 @@ pub(crate) const CLOCKS: &[(u64, &str)] = &[
 ];
 
 /// The calls of this family.
-pub const ROWS: &[Row] = &[
-    full(nr::CLOCK_GETTIME, "clock_gettime", &[Name(CLOCKS), Hex], clock_gettime),
-    full(nr::CLOCK_GETRES, "clock_getres", &[Name(CLOCKS), Hex], clock_getres),
-    partial(
-        nr::CLOCK_SETTIME,
-        "clock_settime",
-        &[Name(CLOCKS), TimespecArg],
-        "EPERM: the machine's clock is the host's",
-        clock_settime,
-    ),
-    full(
-        nr::CLOCK_NANOSLEEP,
-        "clock_nanosleep",
-        &[Name(CLOCKS), Flags(&[(1, "TIMER_ABSTIME")]), TimespecArg, Hex],
-        clock_nanosleep,
-    ),
-    full(nr::NANOSLEEP, "nanosleep", &[TimespecArg, Hex], nanosleep),
-    full(nr::GETTIMEOFDAY, "gettimeofday", &[Hex, Hex], gettimeofday),
-    full(nr::TIME, "time", &[Hex], time),
-    full(nr::TIMES, "times", &[Hex], times),
-    partial(nr::GETRUSAGE, "getrusage", &[Int, Hex], "times and peak memory", getrusage),
-];
+pub const ROWS: &[Row] =
+    &[
+        full(nr::CLOCK_GETTIME, "clock_gettime", &[Name(CLOCKS), Hex], clock_gettime),
+        full(nr::CLOCK_GETRES, "clock_getres", &[Name(CLOCKS), Hex], clock_getres),
+        partial(
+            nr::CLOCK_SETTIME,
+            "clock_settime",
+            &[Name(CLOCKS), TimespecArg],
+            "EPERM: the machine's clock is the host's",
+            clock_settime,
+        ),
+        full(
+            nr::CLOCK_NANOSLEEP,
+            "clock_nanosleep",
+            &[Name(CLOCKS), Flags(&[(1, "TIMER_ABSTIME")]), TimespecArg, Hex],
+            clock_nanosleep,
+        ),
+        full(nr::NANOSLEEP, "nanosleep", &[TimespecArg, Hex], nanosleep),
+        full(nr::GETTIMEOFDAY, "gettimeofday", &[Hex, Hex], gettimeofday),
+        full(nr::TIME, "time", &[Hex], time),
+        partial(nr::ADJTIMEX, "adjtimex", &[Hex], ADJUST_NOTE, |call| adjust(call, 0).into()),
+        partial(nr::CLOCK_ADJTIME, "clock_adjtime", &[Name(CLOCKS), Hex], ADJUST_NOTE, |call| {
+            match call.int(0) {
+                0 => adjust(call, 1).into(),
+                id => decode_clock(call, id).and(Err(Errno::EOPNOTSUPP)).into(),
+            }
+        }),
+        full(nr::TIMES, "times", &[Hex], times),
+        partial(nr::GETRUSAGE, "getrusage", &[Int, Hex], "times and peak memory", getrusage),
+    ];
+
+const ADJUST_NOTE: &str = "reads only: changes are EPERM, the machine's clock is the host's";
+
+/// adjtimex(2): tells of a clock that nobody disciplines.
+fn adjust(call: &Call<'_>, index: usize) -> Result<usize, Errno> {
+    const UNSYNCHRONIZED: u64 = 0x40;
+    /// What it answers then.
+    const TIME_ERROR: usize = 5;
+    const SINGLESHOT_READ: u32 = 0xa001;
+    /// `NTP_PHASE_LIMIT` in microseconds: nothing is known of the error.
+    const MAXIMUM_ERROR: u64 = 16_000_000;
+    let at = call.address(index);
+    // struct timex: words of 64 bits, but for modes and status, whose upper halves are padding.
+    let mut timex: [u64; 26] = call.memory().read(at)?;
+    let modes = timex[0] as u32;
+    if modes != 0 && modes != SINGLESHOT_READ {
+        return Err(Errno::EPERM);
+    }
+    let now = Timeval::from(read_clock(call, &Clock::Wall));
+    timex[1..].fill(0);
+    (timex[3], timex[4], timex[5]) = (MAXIMUM_ERROR, MAXIMUM_ERROR, UNSYNCHRONIZED);
+    // Time constant, precision and tolerance as Linux has them at boot; then the time itself.
+    (timex[6], timex[7], timex[8]) = (2, 1, 32_768_000);
+    timex[9] = now.seconds.cast_unsigned();
+    timex[10] = now.microseconds.cast_unsigned();
+    timex[11] = 10_000;
+    call.memory().write(at, &timex)?;
+    Ok(TIME_ERROR)
+}
 
 /// What a clock counts (clock_gettime(2)).
 pub(crate) enum Clock {

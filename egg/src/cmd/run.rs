@@ -95,7 +95,7 @@ fn boot(
         Event::Trace(line) => terminal::show(format!("{line}\n").as_bytes()),
         Event::Unimplemented(call, addresses) => {
             let caller = caller(content, addresses);
-            say(format_args!("system call {call} is not implemented (ENOSYS); {caller} made it"));
+            say(format_args!("{}; {caller} made it", not_here(call)));
         }
         Event::File { path, data } => {
             if let Some(returned) = returned.as_mut() {
@@ -126,10 +126,22 @@ fn boot(
     Ok(outcome)
 }
 
+/// What is said of a system call that failed with ENOSYS.
+fn not_here(call: &str) -> String {
+    const STARTS: [&str; 6] = ["clone", "clone3", "fork", "vfork", "execve", "execveat"];
+    if STARTS.iter().any(|name| call.split(' ').next() == Some(name)) {
+        format!("eggos runs one program, system call {call} for another fails (ENOSYS)")
+    } else {
+        format!("system call {call} is not implemented (ENOSYS)")
+    }
+}
+
 /// The function of the program that made a call: the first one that is not the Go library's own
 /// wrapper around system calls.
 fn caller(content: &Content, addresses: &[u64]) -> String {
-    const WRAPPERS: [&str; 6] = [
+    const WRAPPERS: [&str; 8] = [
+        "os.",
+        "os/exec.",
         "syscall.",
         "runtime/internal/syscall.",
         "internal/runtime/syscall.",

@@ -19,6 +19,10 @@ func main() {
 	check.Within("signalfd", time.Minute, signalDescriptor)
 	check.Within("udp segmentation", time.Minute, segmentation)
 	check.Within("tcp options", time.Minute, tcpOptions)
+	check.Within("identity", time.Minute, identity)
+	check.Within("vmsplice", time.Minute, vmsplice)
+	check.Within("own memory", time.Minute, ownMemory)
+	check.Within("niceness", time.Minute, niceness)
 	check.Done()
 }
 

@@ -189,10 +189,14 @@ const EXCEPTIONS: &[(u8, Signal, i32, bool)] = &[
 ];
 
 /// An exception becomes the signal that Linux makes of it.
-pub(crate) fn raise_exception(thread: &Arc<Thread>, user: &UserContext, exception: Exception) {
+pub(crate) fn raise_exception(thread: &Arc<Thread>, user: &mut UserContext, exception: Exception) {
     let row = EXCEPTIONS.iter().find(|row| row.0 == exception.vector);
     let (signal, code, at_instruction) =
         row.map_or((SIGSEGV, code::SI_KERNEL, false), |row| (row.1, row.2, row.3));
+    let code = match exception.vector {
+        vector::X87_ERROR | vector::SIMD_ERROR => frame::float_code(user, exception.vector),
+        _ => code,
+    };
     let address = if at_instruction { UserAddr(user.registers.rip) } else { UserAddr::NULL };
     let detail = FaultDetail {
         address,
@@ -225,7 +229,7 @@ pub(crate) fn say_unimplemented(thread: &Thread, user: &UserContext, number: u64
     }
     let mut line = format!("enosys {name} {number} {:x}", user.registers.rip);
     let mut frame_pointer = UserAddr(user.registers.rbp);
-    for _ in 0..8 {
+    for _ in 0..16 {
         let Ok([next, return_address]) = thread.process.memory.read::<[u64; 2]>(frame_pointer)
         else {
             break;

@@ -2,7 +2,7 @@
 //! sigcontext.h and ucontext.h of Linux 6): return address, `ucontext`, `siginfo`, and above them
 //! the XSAVE area with its magic words.
 
-use super::SignalInfo;
+use super::{SignalInfo, code};
 use crate::thread::{AlternateStack, Thread};
 use alloc::vec::Vec;
 use base::{Errno, UserAddr};
@@ -221,6 +221,39 @@ fn vector_state(user: &mut UserContext) -> Vec<u8> {
     state
 }
 
+/// `si_code` of an x87 or SSE error: the first unmasked exception in Linux's order (fpu__exception_
+/// code of arch/x86/kernel/fpu/core.c).
+pub(crate) fn float_code(user: &mut UserContext, vector: u8) -> i32 {
+    /// Where control word, status word and MXCSR lie in the legacy area.
+    const CONTROL: usize = 0;
+    const STATUS: usize = 2;
+    const MXCSR: usize = 24;
+    let mut state = alloc::vec![0; user::vector_state_bytes()];
+    user.vector_state(&mut state);
+    let word = |at: usize| {
+        let bytes = state.get(at..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |bytes| u16::from_le_bytes(*bytes))
+    };
+    if vector == hal::vector::X87_ERROR {
+        unmasked(word(STATUS) & !word(CONTROL))
+    } else {
+        unmasked(word(MXCSR) & !(word(MXCSR) >> 7))
+    }
+}
+
+/// The code of these exceptions: invalid, denormal, zero divide, overflow, underflow, precision.
+fn unmasked(exceptions: u16) -> i32 {
+    const CODES: [(u16, i32); 5] = [
+        (0x01, code::FPE_FLTINV),
+        (0x04, code::FPE_FLTDIV),
+        (0x08, code::FPE_FLTOVF),
+        (0x12, code::FPE_FLTUND),
+        (0x20, code::FPE_FLTRES),
+    ];
+    let first = CODES.iter().find(|row| exceptions & row.0 != 0);
+    first.map_or(code::FPE_FLTINV, |row| row.1)
+}
+
 /// Turns an XSAVE area into the state at process start: x87 and SSE are given, with their control
 /// words, and whatever the header does not name is cleared by XRSTOR.
 fn make_initial(state: &mut [u8]) {
@@ -290,6 +323,21 @@ fn restore(to: &mut Registers, from: &SignalContext) {
 mod tests {
     use super::*;
     use core::mem::offset_of;
+
+    #[test]
+    fn float_errors_are_told_apart() {
+        assert_eq!(unmasked(0x25), code::FPE_FLTINV);
+        assert_eq!(unmasked(0x24), code::FPE_FLTDIV);
+        assert_eq!(unmasked(0x28), code::FPE_FLTOVF);
+        assert_eq!(unmasked(0x02), code::FPE_FLTUND);
+        assert_eq!(unmasked(0x20), code::FPE_FLTRES);
+        let mut user = UserContext::new(0, 0);
+        let mut state = alloc::vec![0; user::vector_state_bytes()];
+        // Divided by zero, which is not masked; inexact, which is.
+        state[24..26].copy_from_slice(&(0x24_u16 | 0x1f80 & !0x200).to_le_bytes());
+        assert!(user.set_vector_state(&state));
+        assert_eq!(float_code(&mut user, hal::vector::SIMD_ERROR), code::FPE_FLTDIV);
+    }
 
     /// Offsets that C's offsetof gives on x86-64 Linux for `struct rt_sigframe` (after the return
     /// address: `ucontext_t` at 8) and `struct sigcontext`.
