@@ -15,7 +15,7 @@ use core::future::Future;
 use hal::irq::Irq;
 use hal::user::UserContext;
 use mm::{Backing, Mm};
-use sched::{Executor, Shuffle, Timers};
+use sched::{Affinity, Executor, Shuffle, Timers};
 use syscalls::exec::{self, Start};
 use syscalls::machine::Machine;
 use syscalls::mapped_file::MappedFile;
@@ -168,12 +168,13 @@ impl System {
         target.set(&process);
         root::mount_proc(&process)?;
         root::open_standard_streams(&process, &console)?;
-        let first = process.add_thread(0, Arc::default());
+        let affinity = Arc::default();
+        let first = process.add_thread(0, Arc::clone(&affinity));
         let returns = config.returns;
         let console_interrupts = console_irq.map_or(0, |irq| 1 << irq.0);
         let system =
             Self { executor, machine, process, network, console, console_interrupts, returns };
-        system.run_when_online(thread::run(first, user));
+        system.run_when_online(affinity, thread::run(first, user));
         Ok(system)
     }
 
@@ -185,9 +186,13 @@ impl System {
 
     /// Starts the program once the network has its address, or has had its chance: what it dials
     /// first must find the way out, as after `network-online.target` on Linux.
-    fn run_when_online(&self, program: impl Future<Output = ()> + Send + 'static) {
+    fn run_when_online(
+        &self,
+        affinity: Arc<Affinity>,
+        program: impl Future<Output = ()> + Send + 'static,
+    ) {
         let online = self.network.online(&self.machine);
-        self.executor.spawn(async move {
+        self.machine.spawner.spawn(affinity, async move {
             online.await;
             hal::console::control("ready");
             program.await;

@@ -15,6 +15,7 @@ mod machines;
 mod modules;
 mod network;
 mod process;
+mod processors;
 mod programs;
 mod testing;
 
@@ -71,6 +72,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub fn all() -> VecDeque<Test> {
     let parts = [
         programs::tests(),
+        processors::tests(),
         builds::tests(),
         exits::tests(),
         console::tests(),
