@@ -65,6 +65,8 @@ pub(crate) struct Connection {
     pub(crate) waiting_neighbor: bool,
     /// The earliest entry of the timer heap for it.
     pub(crate) armed: Option<Instant>,
+    /// The engine has nothing to do before.
+    pub(crate) idle_until: Instant,
     pub(crate) receive_shutdown: bool,
     pub(crate) send_shutdown: bool,
     /// A write found no room: tell when there is some.
@@ -123,6 +125,7 @@ impl Connection {
             dirty: false,
             waiting_neighbor: false,
             armed: None,
+            idle_until: Instant::ZERO,
             receive_shutdown: false,
             send_shutdown: false,
             wants_room: false,

@@ -105,7 +105,12 @@ impl Core {
             return;
         };
         if connection.is_content(options, owed_nothing) {
-            self.tcp.arm_by(id, now + ACK_DELAY);
+            if owed_nothing {
+                self.tcp.arm_later(id, now);
+            } else {
+                // What was owed before is due earlier.
+                self.tcp.arm_by(id, now + ACK_DELAY);
+            }
         } else {
             self.tcp.mark_dirty(id);
         }

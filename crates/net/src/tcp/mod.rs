@@ -27,7 +27,7 @@ use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, Instant};
-use connection::Connection;
+use connection::{ACK_DELAY, Connection};
 use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 use options::Rings;
@@ -277,7 +277,18 @@ impl Tcp {
         let Role::Connection(connection) = role else { return };
         let link = connection.hop.link.0 as usize;
         let Some(Some((interface, _))) = self.engines.get_mut(link) else { return };
+        connection.idle_until = Instant::ZERO;
         let Some(at) = connection.deadline(interface, options, *open, now) else { return };
+        self.arm_by(id, at);
+    }
+
+    /// The engine has nothing to do for a connection for [`ACK_DELAY`] from now.
+    fn arm_later(&mut self, id: Id, now: Instant) {
+        let at = now + ACK_DELAY;
+        if let Some(connection) = self.entries.get_mut(id).and_then(|entry| entry.connection_mut())
+        {
+            connection.idle_until = at;
+        }
         self.arm_by(id, at);
     }
 

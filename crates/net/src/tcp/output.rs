@@ -1,6 +1,6 @@
 //! Segments out, and what follows from what came in or went out.
 
-use super::connection::{ACK_DELAY, Cause, Connection, Snapshot};
+use super::connection::{Cause, Connection, Snapshot};
 use super::segment::{Port, Segment, Way};
 use super::{Entry, Role};
 use crate::control::to_smoltcp;
@@ -82,7 +82,7 @@ impl Engine {
         connection.departed(&sent);
         tcp.counters.sent += u64::from(sent.count);
         if all_said {
-            tcp.arm_by(id, now + ACK_DELAY);
+            tcp.arm_later(id, now);
             return;
         }
         core.tcp_settle(id, before, Cause::Departure);
@@ -107,6 +107,11 @@ impl Engine {
                 continue;
             }
             connection.armed = None;
+            if connection.idle_until > now {
+                let at = connection.idle_until;
+                self.core.tcp.arm_by(id, at);
+                continue;
+            }
             match connection.expire(options, *open || connection.parent.is_some(), now) {
                 Ok(()) if self.core.tcp.is_quiet(id, now) => self.core.tcp.arm(id, now),
                 Ok(()) => self.core.tcp.mark_dirty(id),
