@@ -11,7 +11,7 @@ use base::Errno;
 use base::io::{Sink, Source};
 use base::sync::SpinLock;
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use sched::{Notifier, PollEvents};
 
 bitflags::bitflags! {
@@ -106,6 +106,9 @@ pub struct Inotify {
 
 static NEXT_COOKIE: AtomicU32 = AtomicU32::new(1);
 
+/// Set by the first watch ever: before it nobody listens, and reads and writes need not tell.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
 impl Inotify {
     /// An instance without watches.
     #[must_use]
@@ -152,6 +155,7 @@ impl Inotify {
         });
         state.watches.insert(watch.descriptor, Arc::clone(&watch));
         drop(state);
+        WATCHED.store(true, Ordering::Relaxed);
         extras.watch(&watch);
         Ok(watch.descriptor)
     }
@@ -293,7 +297,14 @@ pub(crate) fn on_inode(inode: &InodeRef, what: Event) {
 }
 
 /// Something happened to an inode, for its own watches and those of its directory.
+#[inline]
 pub(crate) fn on_place(place: &Place, what: Event) {
+    if WATCHED.load(Ordering::Relaxed) {
+        tell_place(place, what);
+    }
+}
+
+fn tell_place(place: &Place, what: Event) {
     on_inode(&place.inode, what);
     if let Some(parent) = &place.parent {
         let is_directory = place.inode.kind() == FileType::Directory;
