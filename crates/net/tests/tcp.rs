@@ -252,6 +252,24 @@ fn linger_zero_resets() {
     assert_eq!(world.stacks[0].counters().tcp.time_wait, 0);
 }
 
+/// As on Linux: accept(2) gives the connection and its address, reading tells of the reset.
+#[test]
+fn a_reset_before_accept_is_told_by_reading() {
+    let world = World::new(8);
+    let listener = listen(&world.stacks[1], "0.0.0.0:80", 8);
+    let client = TcpSocket::new(&world.stacks[0], Family::V4);
+    assert_eq!(client.connect(v4(1, 80)), Err(Errno::EINPROGRESS));
+    world.run(500);
+    let address = client.local_address();
+    client.set_options(|options| options.linger = Some(Duration::ZERO));
+    client.close();
+    world.run(500);
+    let server = listener.accept().unwrap();
+    assert_eq!(server.origin(), Ok(address));
+    assert_eq!(server.peer_address(), Err(Errno::ENOTCONN));
+    assert_eq!(receive(&server, 10), Err(Errno::ECONNRESET));
+}
+
 #[test]
 fn backlog_bounds_what_waits() {
     let world = World::new(9);

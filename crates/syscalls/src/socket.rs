@@ -247,12 +247,10 @@ fn finish_accept(
     address: (UserAddr, UserAddr),
 ) -> Result<usize, Errno> {
     let socket = accepted(listener)?;
-    let peer = socket.peer_address();
-    // A client that reset its connection meanwhile leaves no address. A program that sees none
-    // takes it for a family it does not know, and Go's servers end; accept(2) has this error.
-    if peer.is_err() && matches!(socket.kind, Kind::Tcp(_)) {
-        return Err(Errno::ECONNABORTED);
-    }
+    let peer = match &socket.kind {
+        Kind::Tcp(tcp) => Ok(Address::Inet(tcp.origin()?)),
+        _ => socket.peer_address(),
+    };
     let fd = install(process, socket, flags)?;
     if let Ok(peer) = peer
         && let Err(errno) = peer.write(&process.memory, address.0, address.1)

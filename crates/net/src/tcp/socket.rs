@@ -224,6 +224,18 @@ impl TcpSocket {
         })?
     }
 
+    /// Where an accepted connection came from. Unlike [`TcpSocket::peer_address`] also when it was
+    /// reset meanwhile, which accept(2) does not tell: reading does.
+    ///
+    /// # Errors
+    /// `ECONNABORTED`: there is no connection.
+    pub fn origin(&self) -> Result<SocketAddr, Errno> {
+        self.look(|entry| {
+            let connection = entry.connection().ok_or(Errno::ECONNABORTED)?;
+            Ok(shown(connection.remote, self.family))
+        })?
+    }
+
     /// `SO_ERROR`: the error that waits, which is then gone.
     #[must_use]
     pub fn take_error(&self) -> Option<Errno> {
