@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/eggos/eggos/go/programs/internal/check"
@@ -25,15 +26,26 @@ const (
 	ambientClearAll = 4
 )
 
-// apart runs a body on a thread that ends with it, since it changes who the thread is.
+// apart runs a body on a thread that ends with it, since it changes who the thread is. It returns
+// when the thread is gone: a call that Go makes on every thread would find it different.
 func apart(body func()) {
-	done := make(chan struct{})
+	done := make(chan int)
 	go func() {
-		defer close(done)
 		runtime.LockOSThread()
 		body()
+		done <- syscall.Gettid()
 	}()
-	<-done
+	task := fmt.Sprintf("/proc/self/task/%d", <-done)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		_, err := os.Stat(task)
+		if err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			check.That("the thread ends", false)
+			return
+		}
+	}
 }
 
 func prctl(name string, want int, arguments ...uintptr) {

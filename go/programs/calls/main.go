@@ -3,12 +3,16 @@
 package main
 
 import (
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"github.com/eggos/eggos/go/programs/internal/check"
 )
+
+// The first thread, which never ends, is for main alone: see apart.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	check.Within("interval timers", time.Minute, intervalTimers)

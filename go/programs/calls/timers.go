@@ -150,12 +150,16 @@ func blocked(set uint64, body func()) {
 
 func bit(s syscall.Signal) uint64 { return 1 << (uint(s) - 1) }
 
-// wait takes a pending signal of the set: its number and its siginfo.
+// wait takes a pending signal of the set: its number and its siginfo. Go's own signals interrupt it.
 func wait(set uint64, limit time.Duration) (int, [128]byte, error) {
-	var info [128]byte
-	timeout := nanoseconds(limit)
-	n, err := call(syscall.SYS_RT_SIGTIMEDWAIT, at(unsafe.Pointer(&set)), at(unsafe.Pointer(&info)), at(unsafe.Pointer(&timeout)), 8)
-	return int(n), info, err
+	for {
+		var info [128]byte
+		timeout := nanoseconds(limit)
+		n, err := call(syscall.SYS_RT_SIGTIMEDWAIT, at(unsafe.Pointer(&set)), at(unsafe.Pointer(&info)), at(unsafe.Pointer(&timeout)), 8)
+		if err != syscall.EINTR {
+			return int(n), info, err
+		}
+	}
 }
 
 func word(bytes []byte, at int) int32 { return int32(binary.LittleEndian.Uint32(bytes[at:])) }
