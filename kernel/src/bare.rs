@@ -15,6 +15,7 @@ use system::{ExitStatus, Link, Next, Parts, StartError, System};
 hal::entry!(main);
 
 fn main(info: BootInfo) -> ! {
+    base::sync::cpus_are_told_by(hal::cpu::current);
     let (archive, config) = match settings(&info) {
         Ok(settings) => settings,
         Err(problem) => refuse(&problem),

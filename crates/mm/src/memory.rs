@@ -4,7 +4,7 @@ use crate::tree::{Removed, Tree};
 use crate::vma::VmaFlags;
 use alloc::sync::Arc;
 use base::address::USER_END;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, PAGE_SIZE, PageRange, UserAddr};
 use hal::OutOfMemory;
 use hal::memory::Frame;
@@ -96,7 +96,7 @@ impl Mm {
             space: AddressSpace::new()?,
             layout: Layout::new(seed),
             zero: Frame::zeroed()?,
-            state: SpinLock::default(),
+            state: SpinLock::ranked(Rank::Memory, State::default()),
         }))
     }
 

@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, Signal};
 use core::any::Any;
 use sched::{Notifier, PollEvents};
@@ -115,7 +115,12 @@ pub(crate) struct PlainConsole {
 impl PlainConsole {
     fn new(target: Arc<Target>) -> Self {
         let number = vfs::anonymous::next_number();
-        Self { number, input: SpinLock::default(), notifier: Notifier::new(), target }
+        Self {
+            number,
+            input: SpinLock::ranked(Rank::Typed, Input::default()),
+            notifier: Notifier::new(),
+            target,
+        }
     }
 
     /// Takes what came over the line, as far as there is room.

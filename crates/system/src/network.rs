@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::link::NetDevice;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, Instant};
 use bundle::config::{Config, Network as Source};
 use core::future::Future;
@@ -93,7 +93,7 @@ impl Network {
             interrupts,
             polled,
             deadline: SpinLock::new(Some(Instant::ZERO)),
-            turn: SpinLock::new(()),
+            turn: SpinLock::ranked(Rank::NetworkTurn, ()),
             attention,
             _registration: registration,
             resolver_generation: SpinLock::new(u64::MAX),

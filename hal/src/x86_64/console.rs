@@ -2,7 +2,7 @@
 
 use super::instructions::Port;
 use super::irq::{self, Irq};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 // SAFETY: a serial port and the debug console only move bytes.
@@ -35,7 +35,7 @@ const NO_IRQ: u32 = u32::MAX;
 static SERIAL: AtomicBool = AtomicBool::new(false);
 static CONTROL_CHANNEL: AtomicBool = AtomicBool::new(false);
 static IRQ: AtomicU32 = AtomicU32::new(NO_IRQ);
-static LOCK: SpinLock<()> = SpinLock::new(());
+static LOCK: SpinLock<()> = SpinLock::ranked(Rank::Console, ());
 
 /// Finds the ports. Output works from here on.
 pub(super) fn init() {

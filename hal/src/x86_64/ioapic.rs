@@ -2,7 +2,7 @@
 
 use super::paging;
 use base::PAGE_SIZE;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 
 /// Where QEMU's machines and PCs have the first one, and microvm a second.
 const ADDRESSES: [u64; 2] = [0xfec0_0000, 0xfec1_0000];
@@ -23,7 +23,7 @@ struct Controller {
 unsafe impl Send for Controller {}
 
 static CONTROLLERS: SpinLock<[Option<Controller>; ADDRESSES.len()]> =
-    SpinLock::new([None; ADDRESSES.len()]);
+    SpinLock::ranked(Rank::InterruptControllers, [None; ADDRESSES.len()]);
 
 impl Controller {
     fn read(self, register: u32) -> u32 {

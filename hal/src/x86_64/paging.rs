@@ -15,7 +15,7 @@ use super::percpu;
 use super::pool::{self, Purpose};
 use crate::types::OutOfMemory;
 use base::PAGE_SIZE;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(super) const DIRECT_BASE: u64 = 0xffff_8000_0000_0000;
@@ -52,7 +52,7 @@ static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
 static NO_EXECUTE_BIT: AtomicU64 = AtomicU64::new(0);
 static NEXT_DEVICE: SpinLock<u64> = SpinLock::new(DEVICE_BASE);
 /// Held while the kernel's half changes.
-static KERNEL_TABLES: SpinLock<()> = SpinLock::new(());
+static KERNEL_TABLES: SpinLock<()> = SpinLock::ranked(Rank::KernelTables, ());
 
 unsafe extern "C" {
     static __text_start: u8;

@@ -12,7 +12,7 @@ use super::paging::{direct, direct_mut};
 use super::percpu::{self, CACHED_FRAMES};
 use crate::types::{MemoryStatistics, OutOfMemory};
 use base::PAGE_SIZE;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -60,16 +60,19 @@ struct Pool {
     reserve: u64,
 }
 
-static POOL: SpinLock<Pool> = SpinLock::new(Pool {
-    heads: [0; MAX_ORDER + 1],
-    occupied: 0,
-    listed: 0,
-    fresh: [(0, 0); RANGES],
-    next_range: 0,
-    unlisted: 0,
-    cleared: u64::MAX,
-    reserve: 0,
-});
+static POOL: SpinLock<Pool> = SpinLock::ranked(
+    Rank::Frames,
+    Pool {
+        heads: [0; MAX_ORDER + 1],
+        occupied: 0,
+        listed: 0,
+        fresh: [(0, 0); RANGES],
+        next_range: 0,
+        unlisted: 0,
+        cleared: u64::MAX,
+        reserve: 0,
+    },
+);
 
 static FRAME_TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 static TOTAL: AtomicU64 = AtomicU64::new(0);

@@ -4,7 +4,7 @@
 use super::pool::{self, HEAP_FRAMES, Purpose};
 use super::{paging, presence};
 use base::PAGE_SIZE;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -28,11 +28,14 @@ struct Addresses {
     count: [usize; MAX_ORDER + 1],
 }
 
-static ADDRESSES: SpinLock<Addresses> = SpinLock::new(Addresses {
-    next: paging::SCATTER_BASE,
-    free: [[Range { start: 0, generation: 0 }; REMEMBERED]; MAX_ORDER + 1],
-    count: [0; MAX_ORDER + 1],
-});
+static ADDRESSES: SpinLock<Addresses> = SpinLock::ranked(
+    Rank::HeapAddresses,
+    Addresses {
+        next: paging::SCATTER_BASE,
+        free: [[Range { start: 0, generation: 0 }; REMEMBERED]; MAX_ORDER + 1],
+        count: [0; MAX_ORDER + 1],
+    },
+);
 
 impl Addresses {
     fn take(&mut self, order: usize) -> Option<u64> {

@@ -8,7 +8,7 @@ use super::memory;
 use super::paging::direct_mut;
 use super::pool::{self, HEAP_FRAMES, Purpose};
 use base::PAGE_SIZE;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::alloc::Layout;
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -55,7 +55,7 @@ struct Class {
 unsafe impl Send for Class {}
 
 static CLASSES: [SpinLock<Class>; SIZES.len()] =
-    [const { SpinLock::new(Class { partial: ptr::null_mut() }) }; SIZES.len()];
+    [const { SpinLock::ranked(Rank::Heap, Class { partial: ptr::null_mut() }) }; SIZES.len()];
 
 /// The class for a layout, `None` when it is too large.
 #[inline]

@@ -12,7 +12,7 @@ use super::pool::Purpose;
 use super::{instructions, percpu, pool, presence};
 use crate::types::{OutOfMemory, PageProtection};
 use base::address::USER_END;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{PAGE_SIZE, PageRange, UserAddr};
 use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -151,7 +151,11 @@ impl AddressSpace {
         for (own, kernel) in own.iter().zip(kernel).skip(paging::ENTRIES / 2) {
             own.store(kernel.load(Relaxed), Relaxed);
         }
-        Ok(Self { root, generation: AtomicU64::new(0), resident: SpinLock::new(0) })
+        Ok(Self {
+            root,
+            generation: AtomicU64::new(0),
+            resident: SpinLock::ranked(Rank::PageTables, 0),
+        })
     }
 
     /// This processor is about to touch the program's memory: until `presence::leave`.
