@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use base::CpuId;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -133,7 +133,7 @@ impl RunQueues {
     ) {
         self.live.fetch_add(1, Relaxed);
         let task = Arc::new(Task {
-            future: SpinLock::new(Some(Box::pin(future))),
+            future: SpinLock::ranked(Rank::Task, Some(Box::pin(future))),
             state: AtomicU8::new(QUEUED),
             affinity,
             queues: Arc::clone(self),
@@ -196,13 +196,14 @@ impl Executor {
     pub fn new(cpus: u32) -> Self {
         let queues = (0..cpus.clamp(1, 64)).map(|_| RunQueue::default()).collect();
         let (idle, live) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Self { queues: Arc::new(RunQueues { queues, idle, live }), shuffle: SpinLock::default() }
+        let shuffle = SpinLock::ranked(Rank::Choice, None);
+        Self { queues: Arc::new(RunQueues { queues, idle, live }), shuffle }
     }
 
     /// An executor that lets `shuffle` choose among the runnable tasks.
     #[must_use]
     pub fn shuffled(cpus: u32, shuffle: Shuffle) -> Self {
-        Self { shuffle: SpinLock::new(Some(shuffle)), ..Self::new(cpus) }
+        Self { shuffle: SpinLock::ranked(Rank::Choice, Some(shuffle)), ..Self::new(cpus) }
     }
 
     /// Adds a task; it runs when its turn comes.

@@ -33,7 +33,8 @@ bitflags::bitflags! {
 /// Somebody who wants to know when a file becomes ready: an epoll item.
 pub trait Observer: Send + Sync {
     /// The file may have become ready for `events`. Called with the file's own locks possibly
-    /// held: it must only take note, not call the file back.
+    /// held, and perhaps once more after its registration ended: it must only take note, not call
+    /// the file back.
     fn notify(&self, events: PollEvents);
 }
 
@@ -56,12 +57,21 @@ impl Notifier {
 
     /// Tells all observers and wakes all waiting tasks.
     pub fn notify(&self, events: PollEvents) {
-        {
-            let observers = self.observers.lock();
-            for (_, observer) in observers.iter() {
-                if let Some(observer) = observer.upgrade() {
-                    observer.notify(events);
-                }
+        let mut told = None;
+        loop {
+            // Told without the lock: an observer's file may have observers in turn.
+            let (observer, more) = {
+                let observers = self.observers.lock();
+                let next = observers.partition_point(|row| Some(row.0) <= told);
+                let Some((id, observer)) = observers.get(next) else { break };
+                told = Some(*id);
+                (observer.upgrade(), next + 1 < observers.len())
+            };
+            if let Some(observer) = observer {
+                observer.notify(events);
+            }
+            if !more {
+                break;
             }
         }
         self.waiting.wake_all();

@@ -43,22 +43,25 @@ impl WaitQueue {
         Wait { queue: self, ticket }
     }
 
-    /// Wakes up to `count` tasks, longest waiting first. Returns how many were woken.
-    pub fn wake(&self, count: usize) -> usize {
+    /// Wakes all tasks that wait now, longest waiting first. Returns how many. Those that come
+    /// back while it works wait for the next time.
+    pub fn wake_all(&self) -> usize {
         let mut woken = 0;
-        while woken < count {
-            let Some(waiter) = self.queue.lock().waiters.pop_front() else { break };
+        let mut end = None;
+        loop {
+            // A waker takes locks of its own: called without this one.
+            let waiter = {
+                let mut queue = self.queue.lock();
+                let end = *end.get_or_insert(queue.next_ticket);
+                queue.waiters.pop_front_if(|waiter| waiter.ticket < end)
+            };
+            let Some(waiter) = waiter else { break };
             if let Some(waker) = waiter.waker {
                 waker.wake();
             }
             woken += 1;
         }
         woken
-    }
-
-    /// Wakes all tasks.
-    pub fn wake_all(&self) -> usize {
-        self.wake(usize::MAX)
     }
 
     /// True when nobody waits.

@@ -103,6 +103,7 @@ fn set(
     }
     credentials.user_changed(old[0]);
     let now = [credentials.user, credentials.group];
+    drop(credentials);
     if old.map(|ids| ids.effective) != now.map(|ids| ids.effective) {
         // Linux: who became another tells nobody of before, and dies with nobody.
         call.process().dumpable.store(false, Ordering::Relaxed);

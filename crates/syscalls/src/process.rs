@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, Instant, Pid, Signal, Tid};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
@@ -124,7 +124,7 @@ impl Process {
             started: hal::clock::now(),
             actions: SpinLock::new([Action::default(); 64]),
             pending: SpinLock::default(),
-            threads: SpinLock::default(),
+            threads: SpinLock::ranked(Rank::Threads, BTreeMap::new()),
             limits: SpinLock::new(limits),
             dumpable: AtomicBool::new(true),
             subreaper: AtomicBool::new(false),

@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::signal::{Origin, Pending, SignalInfo, deliver};
 use crate::timer::RunningTime;
 use alloc::sync::Arc;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{CpuId, Errno, Instant, Signal, Tid, UserAddr};
 use core::future::Future;
 use core::pin::pin;
@@ -89,7 +89,7 @@ impl Thread {
         Arc::new(Self {
             tid,
             process,
-            signals: SpinLock::new(ThreadSignals { mask, ..Default::default() }),
+            signals: SpinLock::ranked(Rank::Signals, ThreadSignals { mask, ..Default::default() }),
             attention: AtomicBool::new(false),
             running_on: AtomicU32::new(0),
             affinity,

@@ -113,8 +113,10 @@ fn clone_thread(call: &mut Call<'_>, flags: u64) -> Result<usize, Errno> {
     let mask = call.thread.signals.lock().mask;
     let affinity = Arc::new(call.thread.affinity.duplicate());
     let new = call.process().add_thread(mask, affinity);
-    *new.name.lock() = *call.thread.name.lock();
-    *new.settings.lock() = *call.thread.settings.lock();
+    let name = *call.thread.name.lock();
+    *new.name.lock() = name;
+    let settings = *call.thread.settings.lock();
+    *new.settings.lock() = settings;
     let credentials = call.thread.credentials.lock().clone();
     *new.credentials.lock() = credentials;
     let tid = new.tid;
@@ -319,11 +321,17 @@ fn futex_requeue(call: &Call<'_>, command: i32) -> Result<usize, Errno> {
     let (Ok(wake), Ok(requeue)) = (usize::try_from(wake), usize::try_from(requeue)) else {
         return Err(Errno::EINVAL);
     };
-    let from = call.address(0);
-    if command == FUTEX_CMP_REQUEUE && call.memory().load_u32(from)? != call.unsigned(5) {
-        return Err(Errno::EAGAIN);
-    }
-    let (woken, moved) = call.process().futexes.requeue(from, wake, call.address(4), requeue);
+    let (from, to) = (call.address(0), call.address(4));
+    let compares = command == FUTEX_CMP_REQUEUE;
+    let memory = call.memory();
+    let is_expected = || match compares && memory.load_u32(from)? != call.unsigned(5) {
+        true => Err(Errno::EAGAIN),
+        false => Ok(()),
+    };
+    // Faults the page in before the buckets are locked.
+    is_expected()?;
+    let futexes = &call.process().futexes;
+    let (woken, moved) = futexes.requeue((from, wake), (to, requeue), is_expected)?;
     Ok(if command == FUTEX_CMP_REQUEUE { woken + moved } else { woken })
 }
 
@@ -352,8 +360,12 @@ fn futex_wait(call: &Call<'_>, operation: i32, bitset: u32) -> Outcome {
     // A relative timeout cannot be started over, so such a wait ends with EINTR (futex(2)).
     let restart = if deadline.is_none() { Restart::Automatic } else { Restart::Never };
     Outcome::wait(async move {
-        thread.interruptible(wait, deadline, restart).await?;
-        Ok(0)
+        let mut wait = wait;
+        let result = thread.interruptible(&mut wait, deadline, restart).await;
+        if wait.leave() {
+            return Ok(0);
+        }
+        result.map(|()| 0)
     })
 }
 

@@ -6,7 +6,7 @@ use crate::signal::{SIGALRM, SIGPROF, SIGVTALRM};
 use crate::thread::Thread;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, Instant};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -53,7 +53,7 @@ impl ProcessTimers {
                 timer(Counts::ProcessTime, SIGVTALRM),
                 timer(Counts::ProcessTime, SIGPROF),
             ],
-            posix: SpinLock::default(),
+            posix: SpinLock::ranked(Rank::Timers, Posix::default()),
             running: SpinLock::default(),
             has_running: AtomicBool::new(false),
         }
