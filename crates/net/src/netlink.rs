@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::net::IpAddr;
 use sched::{Notifier, PollEvents};
 
@@ -85,7 +85,7 @@ impl NetlinkSocket {
         Arc::new(Self {
             stack: Arc::clone(stack),
             process,
-            state: SpinLock::default(),
+            state: SpinLock::ranked(Rank::Netlink, State::default()),
             notifier: Notifier::new(),
         })
     }

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Instant;
 use base::link::NetDevice;
-use base::sync::{SpinGuard, SpinLock};
+use base::sync::{Rank, SpinGuard, SpinLock};
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU64, Ordering};
 use sched::{Notifier, PollEvents};
@@ -93,7 +93,7 @@ impl Stack {
         let StackConfig { clock, random, log, socket_memory } = config;
         let core = Core::new(clock(), socket_memory, random, log);
         Arc::new(Self {
-            engine: SpinLock::new(Engine { core, links: Vec::new() }),
+            engine: SpinLock::ranked(Rank::Network, Engine { core, links: Vec::new() }),
             clock,
             promised: AtomicU64::new(u64::MAX),
             attention: Notifier::new(),

@@ -44,6 +44,22 @@ fn a_stream_carries_bytes_until_its_end() {
     assert!(one.poll().contains(PollEvents::HUP));
 }
 
+/// The last reference to a socket may lie in the queue of its own peer.
+#[test]
+fn a_socket_in_flight_ends_with_the_queue() {
+    let space = Arc::new(UnixSpace::default());
+    for kind in [UnixKind::Stream, UnixKind::Packets, UnixKind::Datagram] {
+        let (one, other) = UnixSocket::pair(&space, kind);
+        let end = Arc::downgrade(&other);
+        let right: Right = other.clone();
+        other.send(&mut SliceSource::new(b"x"), None, vec![right]).unwrap();
+        drop(other);
+        assert!(end.upgrade().is_some());
+        one.close();
+        assert!(end.upgrade().is_none());
+    }
+}
+
 #[test]
 fn a_full_stream_says_so_and_goes_on() {
     let space = Arc::new(UnixSpace::default());

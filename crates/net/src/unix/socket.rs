@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::Errno;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use sched::{Notifier, PollEvents};
 
 /// Whom to connect or send to.
@@ -72,7 +72,7 @@ impl UnixSocket {
         Arc::new(Self {
             space: Arc::clone(space),
             kind,
-            state: SpinLock::default(),
+            state: SpinLock::ranked(Rank::UnixSocket, State::default()),
             notifier: Notifier::new(),
         })
     }
@@ -133,10 +133,17 @@ impl UnixSocket {
             return Err(Errno::EINVAL);
         }
         self.space.claim(key.clone(), self)?;
-        let mut state = self.state.lock();
-        state.key = Some(key);
-        state.name = name;
-        Ok(())
+        {
+            let mut state = self.state.lock();
+            if state.key.is_none() && !state.closed {
+                state.key = Some(key);
+                state.name = name;
+                return Ok(());
+            }
+        }
+        // Another call named or closed it meanwhile.
+        self.space.release(&key);
+        Err(Errno::EINVAL)
     }
 
     /// True when it has a name.
@@ -222,11 +229,11 @@ impl UnixSocket {
                 return Err(Errno::EINVAL);
             }
         }
-        let own_name = self.local_name();
+        let (own_name, name) = (self.local_name(), found.local_name());
         let server = Self::new(&self.space, self.kind);
         {
             let mut state = server.state.lock();
-            state.name = found.local_name();
+            state.name = name;
             state.peer = Some(Arc::downgrade(self));
             state.peer_name = own_name;
             state.was_connected = true;
@@ -288,15 +295,18 @@ impl UnixSocket {
 
     /// The last descriptor was closed.
     pub fn close(&self) {
-        let (key, peer, listener, unread) = {
+        let (key, peer, listener, queue) = {
             let mut state = self.state.lock();
             if core::mem::replace(&mut state.closed, true) {
                 return;
             }
-            let unread = !state.queue.messages.is_empty();
-            state.queue = Queue::default();
-            (state.key.take(), state.peer.take(), state.listener.take(), unread)
+            let queue = core::mem::take(&mut state.queue);
+            (state.key.take(), state.peer.take(), state.listener.take(), queue)
         };
+        let unread = !queue.messages.is_empty();
+        // Without the lock: open files that nobody received end here, sockets among them, perhaps
+        // this one's peer.
+        drop(queue);
         if let Some(key) = key {
             self.space.release(&key);
         }
