@@ -5,7 +5,9 @@
 //! Waiting takes items off that list and asks their files again: level-triggered items that are
 //! still ready go back to its end.
 //!
-//! Locks: `items`, then a file's notifier; the ready list is the innermost and held for moments.
+//! Items are off the list while their files are asked. So only one CPU asks at a time, under a lock
+//! of its own, or another would find the list empty and go to sleep; that of an outer instance is
+//! held while an inner one is asked, which asks its own files.
 
 use crate::file::File;
 use crate::metadata::{FileType, Metadata};
@@ -15,7 +17,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, Fd};
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +39,8 @@ pub mod flag {
 
 /// How deep epoll instances may watch each other (EP_MAX_NESTS).
 const DEPTH_MAX: u32 = 4;
+/// Held while an instance is made to watch another: two threads could close a circle together.
+static NESTING: SpinLock<()> = SpinLock::ranked(Rank::EpollNesting, ());
 /// Reported whether asked for or not.
 const ALWAYS: PollEvents = PollEvents::ERR.union(PollEvents::HUP);
 
@@ -110,6 +114,8 @@ fn key(fd: Fd, file: &OpenFile) -> Key {
 pub struct Epoll {
     own: Weak<Self>,
     number: u64,
+    /// Held while files are asked whether they are ready.
+    scanning: SpinLock<()>,
     items: SpinLock<BTreeMap<Key, Arc<Item>>>,
     ready: SpinLock<VecDeque<Arc<Item>>>,
     /// Sleepers in epoll_wait. Apart from `notifier`, which tells outer instances: those see an
@@ -125,8 +131,9 @@ impl Epoll {
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
             number: crate::anonymous::next_number(),
-            items: SpinLock::default(),
-            ready: SpinLock::default(),
+            scanning: SpinLock::ranked(Rank::EpollScan, ()),
+            items: SpinLock::ranked(Rank::EpollItems, BTreeMap::new()),
+            ready: SpinLock::ranked(Rank::EpollReady, VecDeque::new()),
             waiting: WaitQueue::new(),
             notifier: Notifier::new(),
         })
@@ -181,8 +188,9 @@ impl Epoll {
                 return Err(Errno::EINVAL);
             }
         }
-        if let Some(inner) = inner {
-            if core::ptr::eq(inner, self) {
+        let nesting = inner.map(|inner| (NESTING.lock(), inner));
+        if let Some((_, inner)) = &nesting {
+            if core::ptr::eq(*inner, self) {
                 return Err(Errno::EINVAL);
             }
             inner.refuse_loop(self, 1)?;
@@ -207,6 +215,7 @@ impl Epoll {
             ready.try_reserve(missing).map_err(|_| Errno::ENOSPC)?;
             items.insert(key(fd, file), Arc::clone(&item));
         }
+        drop(nesting);
         file.watched_by(&self.own);
         *item.registration.lock() = Some(notifier.attach(sched::weak(&item)));
         if item.removed.load(Ordering::Acquire) {
@@ -227,6 +236,8 @@ impl Epoll {
         }
         let item = self.items.lock().get(&key(fd, file)).cloned().ok_or(Errno::ENOENT)?;
         {
+            // Not while an event of before is given out and then disarms the item.
+            let _scanning = self.scanning.lock();
             let mut current = item.interest.lock();
             if current.events & flag::EXCLUSIVE != 0 {
                 return Err(Errno::EINVAL);
@@ -286,6 +297,7 @@ impl Epoll {
         max: usize,
         each: &mut dyn FnMut(u32, u64) -> Result<(), Errno>,
     ) -> Result<usize, Errno> {
+        let _scanning = self.scanning.lock();
         let mut looks = self.ready.lock().len();
         let mut done = 0;
         let mut left_behind = false;
@@ -320,6 +332,8 @@ impl Epoll {
 
     /// True when an item is ready. Items that are not leave the list.
     fn any_ready(&self) -> bool {
+        // Nested: instances do not watch each other in a circle.
+        let _scanning = self.scanning.lock_nested();
         let looks = self.ready.lock().len();
         for _ in 0..looks {
             let Some(item) = self.dequeue() else { break };

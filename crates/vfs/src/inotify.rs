@@ -197,9 +197,14 @@ impl Watch {
         if (mask & what & Event::ALL).is_empty() {
             return;
         }
-        instance.push(self.descriptor, what, cookie, name);
         if mask.contains(Event::ONESHOT) || what.contains(Event::DELETE_SELF) {
-            let _ = instance.remove(self.descriptor);
+            // Of several that want to tell the last event, the one that takes the watch out does.
+            if instance.state.lock().watches.remove(&self.descriptor).is_some() {
+                instance.push(self.descriptor, what, cookie, name);
+                instance.push(self.descriptor, Event::IGNORED, 0, &[]);
+            }
+        } else {
+            instance.push(self.descriptor, what, cookie, name);
         }
     }
 }

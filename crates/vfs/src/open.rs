@@ -12,7 +12,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::Errno;
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// An open file description: a file, an offset, status flags. Descriptors made by dup(2) share it.
@@ -45,7 +45,7 @@ impl OpenFile {
             file,
             place,
             flags: AtomicU32::new(flags.status().bits()),
-            offset: SpinLock::new(0),
+            offset: SpinLock::ranked(Rank::Offset, 0),
             epolls: SpinLock::new(Vec::new()),
             has_locks: AtomicBool::new(false),
         })

@@ -8,7 +8,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::Errno;
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::any::Any;
 use sched::{Notifier, PollEvents};
 
@@ -132,7 +132,7 @@ impl Pipe {
         Arc::new_cyclic(|own| Self {
             number: crate::anonymous::next_number(),
             own: own.clone(),
-            state: SpinLock::new(state),
+            state: SpinLock::ranked(Rank::Pipe, state),
             readers: Notifier::new(),
             writers: Notifier::new(),
             both: Notifier::new(),

@@ -65,7 +65,7 @@ impl Inner {
         word * 64 + free.trailing_zeros() as usize
     }
 
-    fn put(&mut self, at: usize, slot: Slot) -> Result<Option<Slot>, Errno> {
+    fn make_room(&mut self, at: usize) -> Result<(), Errno> {
         if at >= self.slots.len() {
             let size = (at + 1).next_multiple_of(64);
             let grow = size - self.slots.len();
@@ -74,12 +74,17 @@ impl Inner {
             self.slots.resize(size, None);
             self.taken.resize(size / 64, 0);
         }
+        Ok(())
+    }
+
+    /// Fills a slot that there is room for; returns what it held.
+    fn put(&mut self, at: usize, slot: Slot) -> Option<Slot> {
         if let Some(word) = self.taken.get_mut(at / 64) {
             *word |= 1 << (at % 64);
         }
         let old = self.slots.get_mut(at).and_then(|place| place.replace(slot));
         self.open += usize::from(old.is_none());
-        Ok(old)
+        old
     }
 
     fn take(&mut self, at: usize) -> Option<Slot> {
@@ -152,7 +157,8 @@ impl FdTable {
         if at >= limit {
             return Err(Errno::EMFILE);
         }
-        inner.put(at, Slot { file, close_on_exec })?;
+        inner.make_room(at)?;
+        inner.put(at, Slot { file, close_on_exec });
         i32::try_from(at).map(Fd).map_err(|_| Errno::EMFILE)
     }
 
@@ -165,7 +171,12 @@ impl FdTable {
         if at >= self.limit() {
             return Err(Errno::EBADF);
         }
-        let old = self.inner.lock().put(at, Slot { file, close_on_exec })?;
+        // Dropped outside the lock, also the new one when there is no room: see `close`.
+        let old = {
+            let mut inner = self.inner.lock();
+            inner.make_room(at)?;
+            inner.put(at, Slot { file, close_on_exec })
+        };
         if let Some(old) = old {
             old.file.descriptor_closed();
         }

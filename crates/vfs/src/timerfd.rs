@@ -120,21 +120,32 @@ impl TimerFd {
         self.notifier.notify(PollEvents::IN);
     }
 
-    /// Sleeps until the next expiry. The sleep of before is dropped without this timer's lock: it
-    /// takes that of the timer heap.
+    /// Sleeps until the next expiry. Sleeps are entered and dropped without this timer's lock: they
+    /// take that of the timer heap.
     fn rearm(&self) {
-        let (next, old) = {
+        loop {
+            let next = self.state.lock().setting.next;
+            let mut sleep = next.map(|next| self.sleep_until(next));
             let mut state = self.state.lock();
-            (state.setting.next, state.sleep.take())
-        };
-        drop(old);
-        let Some(next) = next else { return };
+            // Somebody may have set it anew meanwhile, and entered a sleep that must stay.
+            let is_current = state.setting.next == next;
+            if is_current {
+                core::mem::swap(&mut state.sleep, &mut sleep);
+            }
+            drop(state);
+            drop(sleep);
+            if is_current {
+                return;
+            }
+        }
+    }
+
+    fn sleep_until(&self, next: Instant) -> Sleep {
         let mut sleep = self.timers.sleep_until(next);
         let waker = Waker::from(Arc::new(Alarm { timer: self.own.clone() }));
         // The first poll only enters it into the heap.
         let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
-        let replaced = self.state.lock().sleep.replace(sleep);
-        drop(replaced);
+        sleep
     }
 
     fn expirations(&self) -> u64 {

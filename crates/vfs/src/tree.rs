@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 
 /// A mounted file system.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Vfs {
             root,
             mounts: SpinLock::new(alloc::vec![Arc::new(mount)]),
             devices: SpinLock::default(),
-            names: SpinLock::new(()),
+            names: SpinLock::ranked(Rank::Names, ()),
         })
     }
 

@@ -7,7 +7,7 @@ use crate::metadata::FileType;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use base::Errno;
+use base::{Errno, sync};
 
 /// What an entry adds to a directory's size, as tmpfs counts.
 pub(super) const BYTES_PER_ENTRY: u64 = 20;
@@ -173,21 +173,46 @@ impl MemoryInode {
         }
         let to = memory_inode(to)?;
         to.refuse_removed()?;
-        let moving = self.directory()?.lock().remove(name).ok_or(Errno::ENOENT)?;
-        let replaced = to.directory()?.lock().remove(to_name);
+        let (moving, replaced) = self.move_entry(name, to, to_name, exchange)?;
         match (replaced, exchange) {
-            (Some(other), true) => self.place(name, &other, to)?,
+            (Some(other), true) => self.adopt(name, &other, to),
             (Some(other), false) => to.forget(&other),
             (None, _) => {}
         }
-        to.place(to_name, &moving, self)?;
+        to.adopt(to_name, &moving, self);
         self.touch_modified();
         to.touch_modified();
         Ok(())
     }
 
-    /// Puts an inode that had a name in `from` under a name here.
-    fn place(&self, name: &[u8], inode: &Arc<Self>, from: &Self) -> Result<(), Errno> {
+    /// Moves an entry, or exchanges two, in one step: whoever looks a name up meanwhile finds the
+    /// old inode or the new one (rename(2)). Returns what moved, and what had the new name.
+    fn move_entry(
+        &self,
+        name: &[u8],
+        to: &Self,
+        to_name: &[u8],
+        exchange: bool,
+    ) -> Result<(Arc<Self>, Option<Arc<Self>>), Errno> {
+        let (here, there) = (self.directory()?, to.directory()?);
+        let (mut from, mut other) = if core::ptr::eq(here, there) {
+            (here.lock(), None)
+        } else {
+            let (from, into) = sync::lock_both(here, there);
+            (from, Some(into))
+        };
+        let moving = from.remove(name).ok_or(Errno::ENOENT)?;
+        let into = other.as_deref_mut().unwrap_or(&mut from);
+        let replaced = into.remove(to_name);
+        into.insert(to_name, Arc::clone(&moving));
+        if let (Some(replaced), true) = (&replaced, exchange) {
+            from.insert(name, Arc::clone(replaced));
+        }
+        Ok((moving, replaced))
+    }
+
+    /// An inode that had a name in `from` has one here now.
+    fn adopt(&self, name: &[u8], inode: &Self, from: &Self) {
         if let Ok(child) = inode.directory() {
             let mut child = child.lock();
             child.parent = self.own.clone();
@@ -197,7 +222,5 @@ impl MemoryInode {
             self.add_links(1);
         }
         inode.attributes.lock().changed = now();
-        self.directory()?.lock().insert(name, Arc::clone(inode));
-        Ok(())
     }
 }

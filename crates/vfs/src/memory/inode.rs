@@ -16,7 +16,7 @@ use crate::pipe::Pipe;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, WallTime};
 use core::any::Any;
 use core::sync::atomic::Ordering;
@@ -66,7 +66,9 @@ impl MemoryInode {
     pub(super) fn new(fs: &Arc<MemoryFs>, new: &NewInode<'_>) -> Arc<Self> {
         let body = match new.kind {
             NewKind::Regular => Body::Regular(Regular::default()),
-            NewKind::Directory => Body::Directory(SpinLock::default()),
+            NewKind::Directory => {
+                Body::Directory(SpinLock::ranked(Rank::Directory, Directory::default()))
+            }
             NewKind::SymbolicLink(target) => Body::SymbolicLink(target.into()),
             NewKind::Device(_, number) => Body::Device(number),
             NewKind::Fifo => Body::Fifo(Pipe::new()),

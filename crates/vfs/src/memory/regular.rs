@@ -5,7 +5,7 @@
 
 use super::content::{Content, Piece};
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use base::{Errno, PAGE_SIZE};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -77,7 +77,11 @@ impl Regular {
     pub(super) fn new(content: Content) -> Self {
         // Only memfd_create with MFD_ALLOW_SEALING lets seals in.
         let seals = Seals { bits: AtomicU32::new(Seals::SEAL) };
-        Self { content: SpinLock::new(content), writing: SpinLock::new(()), seals }
+        Self {
+            content: SpinLock::new(content),
+            writing: SpinLock::ranked(Rank::Writing, ()),
+            seals,
+        }
     }
 
     pub(super) fn allow_seals(&self) {
