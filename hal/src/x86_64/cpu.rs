@@ -29,9 +29,11 @@ pub fn idle() {
     if percpu::this().pending.get() != 0 {
         return;
     }
+    let seen = presence::begin_rest();
     // SAFETY: STI lets interrupts in only after the next instruction, so none slips in between and
     // leaves HLT waiting; the handlers only set bits.
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+    presence::end_rest(seen);
 }
 
 /// AT_HWCAP and AT_HWCAP2 as Linux gives them: the feature bits of CPUID leaf 1 (EDX), and bit 1

@@ -21,10 +21,13 @@ struct Entry {
     inside: AtomicU64,
     /// Generation of that address space that the processor's translations are not older than.
     seen: AtomicU64,
-    /// The same for the kernel's own half.
+    /// The same for the kernel's own half; [`RESTS`] while the processor waits for an interrupt.
     kernel_seen: AtomicU64,
     apic_id: AtomicU32,
 }
+
+/// This processor touches nothing that may be unmapped, and will look before it does.
+const RESTS: u64 = u64::MAX;
 
 static ENTRIES: [Entry; MAX_PROCESSORS] = [const {
     Entry {
@@ -132,24 +135,41 @@ pub(super) fn kernel_changed() -> u64 {
     KERNEL_GENERATION.fetch_add(1, SeqCst) + 1
 }
 
-/// True when every processor has forgotten what left the kernel's half before `generation`.
+/// True when every processor has forgotten what left the kernel's half before `generation`, or
+/// will before it uses that again.
 pub(super) fn kernel_forgotten(generation: u64) -> bool {
-    percpu::count() == 1 || {
-        refresh_kernel();
-        ENTRIES
-            .iter()
-            .take(percpu::count() as usize)
-            .all(|entry| entry.kernel_seen.load(Acquire) >= generation)
-    }
+    refresh_kernel();
+    // Between the removal and these loads, as in `end_rest`.
+    fence(SeqCst);
+    let mut up = ENTRIES.iter().take(percpu::count() as usize);
+    percpu::count() == 1 || up.all(|entry| entry.kernel_seen.load(Acquire) >= generation)
 }
 
-/// Brings this processor's view of the kernel's half up to date. Between two tasks.
+/// Brings this processor's view of the kernel's half up to date. Between two tasks. The only
+/// processor is up to date always: whoever removes a page forgets it at once.
 #[inline]
 pub(super) fn refresh_kernel() {
+    if percpu::count() == 1 {
+        return;
+    }
     let now = KERNEL_GENERATION.load(Acquire);
     let entry = own();
     if entry.kernel_seen.load(Relaxed) != now {
         instructions::invalidate_all_pages();
         entry.kernel_seen.store(now, Release);
     }
+}
+
+/// This processor is about to wait for an interrupt, however long: nobody needs to wait for it.
+/// Its interrupt handlers use what is never unmapped. Returns what [`end_rest`] asks for.
+pub(super) fn begin_rest() -> u64 {
+    own().kernel_seen.swap(RESTS, Release)
+}
+
+/// It has waited.
+pub(super) fn end_rest(seen: u64) {
+    own().kernel_seen.store(seen, Relaxed);
+    // Either this sees a page's removal, or who removed it sees that this processor is back.
+    fence(SeqCst);
+    refresh_kernel();
 }

@@ -8,6 +8,7 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod bare {
+    pub(crate) mod cpus;
     pub(crate) mod devices;
     pub(crate) mod hostile;
     pub(crate) mod memory;
@@ -63,6 +64,7 @@ mod bare {
         ("clock: the timer wakes an idle processor", time::timer),
         ("clock: vDSO parameters give the same time", time::vdso),
         ("devices: DMA, MMIO, PCI, entropy, messages", devices::ports),
+        ("cpus: idle ones do not hold addresses of large blocks", cpus::large_blocks),
     ];
 
     fn main(info: BootInfo) -> ! {
