@@ -50,5 +50,5 @@ pub use arch::{clock, console, cpu, entropy, irq, memory, power, space, user, us
 pub use arch::{dma, mmio, pci};
 pub use types::{
     Access, Exception, MemoryStatistics, OutOfMemory, PageFault, PageProtection, Registers, Trap,
-    UserFault, vector,
+    UserFault, VdsoParameters, vector,
 };

@@ -1,4 +1,4 @@
-//! The words of the interface that both backends share.
+//! The words of the interface that the backends share.
 
 use base::UserAddr;
 
@@ -26,6 +26,21 @@ pub struct UserFault {
     pub address: UserAddr,
     /// How many bytes had been copied by then.
     pub copied: usize,
+}
+
+/// How the program reads the clocks without a system call (vDSO):
+/// `monotonic = (tsc - tsc_base) * multiplier >> shift` in 128-bit arithmetic,
+/// `wall = monotonic + wall_at_zero`, all in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VdsoParameters {
+    /// The time-stamp counter at [`base::Instant::ZERO`].
+    pub tsc_base: u64,
+    /// Nanoseconds per tick, `<< shift`.
+    pub multiplier: u64,
+    /// Fixed-point position of `multiplier`.
+    pub shift: u32,
+    /// Wall time at [`base::Instant::ZERO`], nanoseconds since 1970.
+    pub wall_at_zero: u64,
 }
 
 /// How much physical memory there is, in frames of 4 KiB.

@@ -8,8 +8,8 @@
 //! shift `u32` at 4, counter base `u64` at 8, multiplier `u64` at 16, wall clock at monotonic zero
 //! in nanoseconds `u64` at 24.
 
-use crate::clock::VdsoParameters;
 use crate::memory::Frame;
+use crate::types::VdsoParameters;
 use core::sync::atomic::{Ordering, fence};
 
 /// Where the code must lie in its page. The data page comes right before that page.

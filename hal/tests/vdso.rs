@@ -2,7 +2,7 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use hal::clock::VdsoParameters;
+use hal::VdsoParameters;
 use hal::memory::Frame;
 use hal::vdso;
 use std::arch::asm;

@@ -1,6 +1,7 @@
 //! Time from the time-stamp counter, which the program's vDSO reads too, and a POSIX timer.
 
 use super::{processor, trap};
+use crate::types::VdsoParameters;
 use base::{Instant, WallTime};
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,21 +20,6 @@ static TSC_BASE: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds per tick of the counter, `<< SHIFT`.
 static NANOSECONDS_PER_TICK: AtomicU64 = AtomicU64::new(1 << SHIFT);
 static WALL_AT_ZERO: AtomicU64 = AtomicU64::new(0);
-
-/// How the program reads the clocks without a system call (vDSO):
-/// `monotonic = (tsc - tsc_base) * multiplier >> shift` in 128-bit arithmetic,
-/// `wall = monotonic + wall_at_zero`, all in nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct VdsoParameters {
-    /// The time-stamp counter at [`Instant::ZERO`].
-    pub tsc_base: u64,
-    /// Nanoseconds per tick, `<< shift`.
-    pub multiplier: u64,
-    /// Fixed-point position of `multiplier`.
-    pub shift: u32,
-    /// Wall time at [`Instant::ZERO`], nanoseconds since 1970.
-    pub wall_at_zero: u64,
-}
 
 fn read_tsc() -> u64 {
     // SAFETY: both instructions exist on every x86-64 processor.

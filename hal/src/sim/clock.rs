@@ -1,5 +1,6 @@
 //! Virtual time. It moves only when the test says so.
 
+use crate::types::VdsoParameters;
 use base::{Instant, WallTime};
 use std::cell::Cell;
 
@@ -22,21 +23,6 @@ pub fn now() -> Instant {
 #[must_use]
 pub fn wall(instant: Instant) -> WallTime {
     WallTime { nanoseconds: WALL_AT_START + instant.nanoseconds() }
-}
-
-/// How the program reads the clocks without a system call (vDSO):
-/// `monotonic = (tsc - tsc_base) * multiplier >> shift` in 128-bit arithmetic,
-/// `wall = monotonic + wall_at_zero`, all in nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct VdsoParameters {
-    /// The time-stamp counter at [`Instant::ZERO`].
-    pub tsc_base: u64,
-    /// Nanoseconds per tick, `<< shift`.
-    pub multiplier: u64,
-    /// Fixed-point position of `multiplier`.
-    pub shift: u32,
-    /// Wall time at [`Instant::ZERO`], nanoseconds since 1970.
-    pub wall_at_zero: u64,
 }
 
 /// What the vDSO needs. Scripts do not run it: time stands still in it.

@@ -3,6 +3,7 @@
 use super::features::{self, Feature};
 use super::instructions::read_tsc;
 use super::{apic, calibration, percpu, wall};
+use crate::types::VdsoParameters;
 use base::{Instant, WallTime};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -19,21 +20,6 @@ static TICKS_PER_NANOSECOND: AtomicU64 = AtomicU64::new(1 << SHIFT);
 /// Ticks of the APIC timer per nanosecond, `<< SHIFT`.
 static TIMER_PER_NANOSECOND: AtomicU64 = AtomicU64::new(1 << SHIFT);
 static WALL_AT_ZERO: AtomicU64 = AtomicU64::new(0);
-
-/// How the program reads the clocks without a system call (vDSO):
-/// `monotonic = (tsc - tsc_base) * multiplier >> shift` in 128-bit arithmetic,
-/// `wall = monotonic + wall_at_zero`, all in nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct VdsoParameters {
-    /// The time-stamp counter at [`Instant::ZERO`].
-    pub tsc_base: u64,
-    /// Nanoseconds per tick, `<< shift`.
-    pub multiplier: u64,
-    /// Fixed-point position of `multiplier`.
-    pub shift: u32,
-    /// Wall time at [`Instant::ZERO`], nanoseconds since 1970.
-    pub wall_at_zero: u64,
-}
 
 fn scale(value: u64, factor: u64) -> u64 {
     ((u128::from(value) * u128::from(factor)) >> SHIFT) as u64
