@@ -26,3 +26,15 @@ id!(/// A processor, counted from 0 in the order in which they came up.
     CpuId(u32));
 id!(/// A signal number, 1 to 64 when valid.
     Signal(u8));
+
+impl CpuId {
+    /// Most CPUs that a machine has: a set of them is a `u64`.
+    pub const COUNT_MAX: usize = 64;
+
+    /// Its bit in a set of CPUs.
+    #[must_use]
+    #[inline]
+    pub const fn bit(self) -> u64 {
+        1 << (self.0 as usize % Self::COUNT_MAX)
+    }
+}

@@ -38,7 +38,7 @@ impl Affinity {
     #[must_use]
     #[inline]
     pub fn allows(&self, cpu: CpuId) -> bool {
-        self.mask() >> (cpu.0 % 64) & 1 == 1
+        self.mask() & cpu.bit() != 0
     }
 
     /// The CPU with the lowest number.

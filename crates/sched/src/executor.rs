@@ -122,7 +122,7 @@ impl RunQueues {
         self.of(cpu).push(task);
         fence(SeqCst);
         // It may run the program, where it does not look at its queue.
-        self.idle.fetch_and(!bit(cpu), AcqRel);
+        self.idle.fetch_and(!cpu.bit(), AcqRel);
         hal::cpu::kick(cpu);
     }
 
@@ -174,14 +174,10 @@ impl RunQueues {
             return;
         }
         let cpu = CpuId(idle.trailing_zeros());
-        if self.idle.fetch_and(!bit(cpu), AcqRel) & bit(cpu) != 0 {
+        if self.idle.fetch_and(!cpu.bit(), AcqRel) & cpu.bit() != 0 {
             hal::cpu::kick(cpu);
         }
     }
-}
-
-fn bit(cpu: CpuId) -> u64 {
-    1 << (cpu.0 % 64)
 }
 
 /// Runs futures, on each CPU one at a time, in the order in which they became ready.
@@ -191,10 +187,11 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An executor without tasks, for so many CPUs (at least one, at most 64).
+    /// An executor without tasks, for so many CPUs (at least one, at most [`CpuId::COUNT_MAX`]).
     #[must_use]
     pub fn new(cpus: u32) -> Self {
-        let queues = (0..cpus.clamp(1, 64)).map(|_| RunQueue::default()).collect();
+        let queues =
+            (0..cpus.clamp(1, CpuId::COUNT_MAX as u32)).map(|_| RunQueue::default()).collect();
         let (idle, live) = (AtomicU64::new(0), AtomicUsize::new(0));
         let shuffle = SpinLock::ranked(Rank::Choice, None);
         Self { queues: Arc::new(RunQueues { queues, idle, live }), shuffle }
@@ -261,7 +258,7 @@ impl Executor {
     /// Otherwise [`Executor::finish_idle`] follows when it goes on.
     pub fn prepare_idle(&self) -> bool {
         let cpu = hal::cpu::current();
-        self.queues.idle.fetch_or(bit(cpu), AcqRel);
+        self.queues.idle.fetch_or(cpu.bit(), AcqRel);
         // With the fence in `share`.
         fence(SeqCst);
         let runnable = self.queues.queues.iter().any(|queue| {
@@ -276,7 +273,7 @@ impl Executor {
 
     /// This CPU goes on.
     pub fn finish_idle(&self) {
-        self.queues.idle.fetch_and(!bit(hal::cpu::current()), AcqRel);
+        self.queues.idle.fetch_and(!hal::cpu::current().bit(), AcqRel);
     }
 
     /// How many tasks are runnable.

@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::sync::{Rank, SpinLock};
-use base::{Errno, Instant, Pid, Signal, Tid};
+use base::{CpuId, Errno, Instant, Pid, Signal, Tid};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use mm::Mm;
@@ -19,9 +19,6 @@ use vfs::{FdTable, InodeRef, Vfs};
 /// The process id of the program. Linux would give it any; 1 would make programs think that they
 /// are init.
 pub const PROCESS_ID: Pid = Pid(2);
-
-/// Most CPUs that a machine has.
-const CPUS_MAX: usize = 64;
 
 /// How the program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +88,7 @@ pub struct Process {
     /// Running time of threads that ended, in nanoseconds.
     ended_time: AtomicU64,
     /// Whose turn it is on each CPU.
-    on_cpu: [AtomicU32; CPUS_MAX],
+    on_cpu: [AtomicU32; CpuId::COUNT_MAX],
     next_tid: AtomicU32,
     exit: SpinLock<Option<ExitStatus>>,
     exiting: AtomicBool,
@@ -131,7 +128,7 @@ impl Process {
             signal_sent: Arc::new(Notifier::new()),
             timers: ProcessTimers::new(own),
             ended_time: AtomicU64::new(0),
-            on_cpu: [const { AtomicU32::new(0) }; CPUS_MAX],
+            on_cpu: [const { AtomicU32::new(0) }; CpuId::COUNT_MAX],
             next_tid: AtomicU32::new(PROCESS_ID.0),
             exit: SpinLock::new(None),
             exiting: AtomicBool::new(false),

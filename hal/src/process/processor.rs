@@ -14,7 +14,7 @@ pub(super) const BLOCK_BYTES: usize = 1 << 18;
 /// Room for the vector state that goes into the program's registers.
 const VECTOR_BYTES: usize = 1 << 14;
 /// At most so many are started, as on bare metal.
-const MAX_PROCESSORS: usize = 64;
+const MAX_PROCESSORS: usize = base::CpuId::COUNT_MAX;
 /// `selector`: system calls of this thread go to Linux.
 pub(super) const ALLOW: u8 = 0;
 /// `selector`: system calls of this thread become SIGSYS.

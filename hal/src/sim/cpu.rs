@@ -23,7 +23,7 @@ pub fn count() -> u32 {
 
 /// Interrupts another processor: it leaves the program or [`idle`], and looks what there is to do.
 pub fn kick(cpu: CpuId) {
-    KICKED.set(KICKED.get() | 1 << (cpu.0 % 64));
+    KICKED.set(KICKED.get() | cpu.bit());
 }
 
 pub(super) fn set_count(count: u32) {

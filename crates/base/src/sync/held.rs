@@ -47,9 +47,8 @@ mod storage {
     use super::{CpuId, Held};
     use spin::{Mutex, Once};
 
-    const CPUS_MAX: usize = 64;
-
-    static HELD: [Mutex<Held>; CPUS_MAX] = [const { Mutex::new(Held::NONE) }; CPUS_MAX];
+    static HELD: [Mutex<Held>; CpuId::COUNT_MAX] =
+        [const { Mutex::new(Held::NONE) }; CpuId::COUNT_MAX];
     static CURRENT: Once<fn() -> CpuId> = Once::new();
 
     pub(in crate::sync) fn cpus_are_told_by(current: fn() -> CpuId) {

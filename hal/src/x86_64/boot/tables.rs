@@ -7,7 +7,7 @@ use super::information::read_at;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// As many processors as are ever started.
-pub(in super::super) const MAX_PROCESSORS: usize = 64;
+pub(in super::super) const MAX_PROCESSORS: usize = base::CpuId::COUNT_MAX;
 
 static APIC_IDS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
