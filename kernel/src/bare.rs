@@ -5,12 +5,11 @@ use alloc::vec::Vec;
 use base::PAGE_SIZE;
 use base::sync::Once;
 use bundle::Archive;
-use bundle::config::{self, Config};
+use bundle::config::Config;
 use core::fmt::Arguments;
-use core::sync::atomic::{AtomicBool, Ordering};
 use drivers::Devices;
 use hal::boot::BootInfo;
-use system::{ExitStatus, Link, Next, Parts, StartError, System};
+use system::{Link, Parts, StartError, System};
 
 hal::entry!(main);
 
@@ -49,50 +48,21 @@ fn main(info: BootInfo) -> ! {
         Ok(system) => system,
         Err(problem) => refuse(&problem),
     };
-    run(SYSTEM.call_once(|| system))
-}
-
-/// The machine ends with the program. The CPU that sees it first says so.
-fn end(system: &System, status: ExitStatus) -> ! {
-    static ENDING: AtomicBool = AtomicBool::new(false);
-    if ENDING.swap(true, Ordering::Relaxed) {
-        loop {
-            hal::cpu::idle();
-        }
-    }
-    system.return_files();
-    hal::console::control(&system::last_words(status));
-    hal::power::off(true)
+    SYSTEM.call_once(|| system).run()
 }
 
 static SYSTEM: Once<System> = Once::new();
 
 /// What the other CPUs do from their start.
 fn run_secondary() -> ! {
-    run(SYSTEM.wait())
-}
-
-/// Runs the program to its end and the machine to its.
-fn run(system: &System) -> ! {
-    loop {
-        match system.step() {
-            Next::Again => {}
-            Next::Idle => {
-                hal::cpu::idle();
-                system.woken();
-            }
-            Next::Ended(status) => end(system, status),
-        }
-    }
+    SYSTEM.wait().run()
 }
 
 /// The archive and the settings in it, changed by the command line.
 fn settings(info: &BootInfo) -> Result<(Archive<'static>, Config), StartError> {
     let bytes = info.archive.ok_or(StartError::NoArchive)?;
     let archive = Archive::new(bytes);
-    let entry = archive.find(config::PATH).map_err(StartError::Archive)?;
-    let text = entry.ok_or(StartError::NoSettings)?.data;
-    let mut config = Config::parse(text).map_err(StartError::Settings)?;
+    let mut config = system::settings(&archive)?;
     for problem in config.apply_command_line(info.command_line) {
         say(format_args!("eggos: command line: {problem}\n"));
     }
@@ -124,10 +94,9 @@ fn links(devices: Devices) -> Vec<Link> {
 fn say_machine(info: &BootInfo) {
     let memory = hal::memory::statistics();
     say(format_args!(
-        "eggos {}: {} MiB of memory, {} CPU, kernel at {:#x}..{:#x}, archive of {} KiB\n",
+        "eggos {}: {} MiB of memory, kernel at {:#x}..{:#x}, archive of {} KiB\n",
         env!("CARGO_PKG_VERSION"),
         memory.total * PAGE_SIZE / (1 << 20),
-        hal::cpu::count(),
         info.kernel.0,
         info.kernel.1,
         info.archive.map_or(0, |archive| archive.len() / 1024),

@@ -5,13 +5,12 @@
 //! inherited file descriptor that lines for `egg` go to, and forwarded ports as in QEMU's `hostfwd=`.
 
 use bundle::Archive;
-use bundle::config::{self, Config};
 use gateway::Forward;
 use hal::host::HostParts;
 use std::fs::File;
 use std::process::ExitCode;
-use std::sync::{Once, OnceLock};
-use system::{ExitStatus, Link, Next, Parts, StartError, System};
+use std::sync::OnceLock;
+use system::{Link, Parts, StartError, System};
 
 /// What is wrong with the arguments, or missing on this host.
 const EXIT_USAGE: u8 = 1;
@@ -58,7 +57,7 @@ fn network(forwards: &[Forward]) -> std::io::Result<Link> {
 
 fn run(image: &'static [u8], links: Vec<Link>) -> ! {
     match system(image, links) {
-        Ok(system) => work(SYSTEM.get_or_init(|| system)),
+        Ok(system) => SYSTEM.get_or_init(|| system).run(),
         Err(problem) => {
             hal::console::control(&format!("refused {problem}"));
             hal::power::off(true)
@@ -68,9 +67,7 @@ fn run(image: &'static [u8], links: Vec<Link>) -> ! {
 
 fn system(image: &'static [u8], links: Vec<Link>) -> Result<System, StartError> {
     let archive = Archive::new(image);
-    let entry = archive.find(config::PATH).map_err(StartError::Archive)?;
-    let text = entry.ok_or(StartError::NoSettings)?.data;
-    let config = Config::parse(text).map_err(StartError::Settings)?;
+    let config = system::settings(&archive)?;
     let cpus = hal::cpu::start_others(config.cpus.unwrap_or(1), work_on_other_cpu);
     let mut seed = [0; 32];
     if !hal::entropy::seed(&mut seed) {
@@ -92,31 +89,5 @@ static SYSTEM: OnceLock<System> = OnceLock::new();
 
 /// What the other CPUs do from their start.
 fn work_on_other_cpu() -> ! {
-    work(SYSTEM.wait())
-}
-
-/// Runs the program to its end and the machine to its.
-fn work(system: &System) -> ! {
-    loop {
-        match system.step() {
-            Next::Again => {}
-            Next::Idle => {
-                hal::cpu::idle();
-                system.woken();
-            }
-            Next::Ended(status) => end(system, status),
-        }
-    }
-}
-
-/// The machine ends with the program. The CPU that sees it first says so.
-fn end(system: &System, status: ExitStatus) -> ! {
-    static ENDING: Once = Once::new();
-    ENDING.call_once(|| {
-        system.return_files();
-        hal::console::control(&system::last_words(status));
-        hal::power::off(true)
-    });
-    // The others wait above.
-    hal::power::off(false)
+    SYSTEM.wait().run()
 }

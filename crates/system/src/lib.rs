@@ -17,6 +17,6 @@ mod step;
 
 pub use console::Console;
 pub use network::Link;
-pub use start::{Parts, StartError, System};
-pub use step::{Next, last_words};
+pub use start::{Parts, StartError, System, settings};
+pub use step::Next;
 pub use syscalls::process::ExitStatus;

@@ -8,10 +8,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
-use bundle::config::{Config, ConfigError};
+use bundle::config::{self, Config, ConfigError};
 use bundle::{Archive, ArchiveError};
 use core::fmt;
 use core::future::Future;
+use core::sync::atomic::AtomicBool;
 use hal::irq::Irq;
 use hal::user::UserContext;
 use mm::{Backing, Mm};
@@ -35,7 +36,7 @@ pub struct Parts {
     pub links: Vec<Link>,
     /// Randomness to start from.
     pub seed: [u8; 32],
-    /// How many CPUs run the program; each calls [`System::step`].
+    /// How many CPUs run the program; each calls [`System::run`].
     pub cpus: u32,
     /// What typing raises.
     pub console_irq: Option<Irq>,
@@ -75,7 +76,7 @@ impl fmt::Display for StartError {
                 "no image: start the machine with egg, or give QEMU the image with -initrd",
             ),
             Self::Archive(error) => write!(f, "the image is damaged: {error}"),
-            Self::NoSettings => write!(f, "the image has no settings ({})", bundle::config::PATH),
+            Self::NoSettings => write!(f, "the image has no settings ({})", config::PATH),
             Self::Settings(error) => write!(f, "the settings of the image are not valid: {error}"),
             Self::Root(RootError::Archive(error)) => write!(f, "the image is damaged: {error}"),
             Self::Root(RootError::Path(errno)) => {
@@ -109,6 +110,16 @@ impl From<Errno> for StartError {
     }
 }
 
+/// The settings in an image.
+///
+/// # Errors
+/// The image is damaged or has none, or they are not valid.
+pub fn settings(archive: &Archive<'_>) -> Result<Config, StartError> {
+    let entry = archive.find(config::PATH).map_err(StartError::Archive)?;
+    let text = entry.ok_or(StartError::NoSettings)?.data;
+    Config::parse(text).map_err(StartError::Settings)
+}
+
 /// The running system.
 pub struct System {
     pub(crate) executor: Executor,
@@ -119,6 +130,8 @@ pub struct System {
     pub(crate) console_interrupts: u64,
     /// Paths of what goes back to the host in the end.
     pub(crate) returns: Vec<String>,
+    /// A CPU has seen that the program ended.
+    pub(crate) ending: AtomicBool,
 }
 
 impl System {
@@ -172,8 +185,16 @@ impl System {
         let first = process.add_thread(0, Arc::clone(&affinity));
         let returns = config.returns;
         let console_interrupts = console_irq.map_or(0, |irq| 1 << irq.0);
-        let system =
-            Self { executor, machine, process, network, console, console_interrupts, returns };
+        let system = Self {
+            executor,
+            machine,
+            process,
+            network,
+            console,
+            console_interrupts,
+            returns,
+            ending: AtomicBool::new(false),
+        };
         system.run_when_online(affinity, thread::run(first, user));
         Ok(system)
     }

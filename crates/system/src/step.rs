@@ -1,9 +1,10 @@
-//! The loop that everything hangs on, one step at a time. Each CPU runs it.
+//! The loop that everything hangs on, and one step of it. Each CPU runs it.
 
 use crate::start::System;
 use alloc::format;
 use alloc::string::String;
 use base::Instant;
+use core::sync::atomic::Ordering;
 use hal::{clock, irq};
 use syscalls::process::ExitStatus;
 
@@ -19,6 +20,32 @@ pub enum Next {
 }
 
 impl System {
+    /// Runs the program to its end and the machine to its. Each CPU calls it.
+    pub fn run(&self) -> ! {
+        loop {
+            match self.step() {
+                Next::Again => {}
+                Next::Idle => {
+                    hal::cpu::idle();
+                    self.woken();
+                }
+                Next::Ended(status) => self.end(status),
+            }
+        }
+    }
+
+    /// The machine ends with the program. The CPU that sees it first says so.
+    fn end(&self, status: ExitStatus) -> ! {
+        if self.ending.swap(true, Ordering::Relaxed) {
+            loop {
+                hal::cpu::idle();
+            }
+        }
+        self.return_files();
+        hal::console::control(&last_words(status));
+        hal::power::off(true)
+    }
+
     /// Takes pending device work, wakes what is due, runs one task for one turn.
     pub fn step(&self) -> Next {
         if let Some(status) = self.process.exit_status() {
@@ -70,8 +97,7 @@ impl System {
 }
 
 /// The lines for the control channel that tell how the program ended.
-#[must_use]
-pub fn last_words(status: ExitStatus) -> String {
+fn last_words(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("exit {code}"),
         ExitStatus::Signal(signal) => format!("signal {signal}"),
