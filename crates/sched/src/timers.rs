@@ -1,7 +1,8 @@
 //! Deadlines.
 //!
-//! Each CPU has a binary heap of (deadline, sequence) with wakers beside it; a cancelled timer leaves its heap
-//! entry behind, which is dropped when it comes up (or when there are more dead than live ones).
+//! Each CPU has a binary heap of (deadline, sequence) with wakers beside it; a cancelled timer
+//! leaves its heap entry behind, which is dropped when it comes up (or when there are more dead
+//! than live ones).
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap};

@@ -181,6 +181,7 @@ fn setgroups(call: &mut Call<'_>) -> Outcome {
 
 /// `_LINUX_CAPABILITY_VERSION_3`.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
 fn capget(call: &mut Call<'_>) -> Outcome {
     capget_result(call).into()
 }
