@@ -147,27 +147,41 @@ def instructions(options: Options, record: Record) -> None:
     benchmark: figures that do not depend on what else the machine does."""
     for guest in options.guests:
         boot_instructions(guest, options, record)
-    what = Program("micro", tuple(options.rows))
     for guest in options.guests:
-        turn = Turn(1, guest.name, 1)
-        with Machine(guest.command(what, options.memory, 1, INSTRUCTION_COUNT)) as machine:
-            if machine.wait_line("MICRO DONE", 900) is None:
-                record.note(f"{guest.name}: the micro benchmark did not end: {machine.last_words()}")
-            for _, line in machine.lines:
-                micro_row(line, turn, record)
+        micro_rows("instructions", guest, Turn(1, guest.name, 1), options, record, COUNTED, INSTRUCTION_COUNT)
 
 
-UNITS = {"ns": (1.0, "instructions"), "us": (1e3, "instructions"), "s": (1e9, "instructions"),
-         "MB/s": (1.0, "bytes per 1,000 instructions"), "x": (1.0, "x")}
+def micro(options: Options, record: Record) -> None:
+    """Each row of the micro benchmark as time passes outside."""
+    for turn, guest in turns(options):
+        micro_rows("micro", guest, turn, options, record, TIMED)
 
 
-def micro_row(line: str, turn: Turn, record: Record) -> None:
+#: What a unit of the micro benchmark is multiplied by, and what it is then.
+Units = dict[str, tuple[float, str]]
+TIMED: Units = {"ns": (1.0, "ns"), "us": (1e3, "ns"), "s": (1e9, "ns"), "MB/s": (1.0, "MB/s"), "x": (1.0, "x")}
+#: With a nanosecond for each instruction.
+COUNTED: Units = {unit: (factor, {"ns": "instructions", "MB/s": "bytes per 1,000 instructions"}.get(shown, shown))
+                  for unit, (factor, shown) in TIMED.items()}
+
+
+def micro_rows(section: str, guest: Guest, turn: Turn, options: Options, record: Record, units: Units,
+               mode: list[str] | None = None) -> None:
+    what = Program("micro", tuple(options.rows))
+    with Machine(guest.command(what, options.memory, turn.cpus, mode)) as machine:
+        if machine.wait_line("MICRO DONE", 900) is None:
+            record.note(f"{guest.name}: the micro benchmark did not end: {machine.last_words()}")
+        for _, line in machine.lines:
+            micro_row(section, line, turn, record, units)
+
+
+def micro_row(section: str, line: str, turn: Turn, record: Record, units: Units) -> None:
     if failed := re.match(r"(\w+) FAIL (.*)", line):
-        record.put("instructions", turn, failed[1], "instructions", "failed")
+        record.put(section, turn, failed[1], "", "failed")
         record.note(f"{turn.guest}: {failed[1]} failed: {failed[2]}")
     elif found := re.match(r"(\w+) (-?[\d.]+) (ns|us|s|MB/s|x)$", line):
-        factor, unit = UNITS[found[3]]
-        record.put("instructions", turn, found[1], unit, float(found[2]) * factor)
+        factor, unit = units[found[3]]
+        record.put(section, turn, found[1], unit, float(found[2]) * factor)
 
 
 def boot_instructions(guest: Guest, options: Options, record: Record) -> None:
@@ -201,5 +215,6 @@ SECTIONS: dict[str, Callable[[Options, Record], None]] = {
     "load": loads,
     "connections": connections,
     "memory": memory,
+    "micro": micro,
     "instructions": instructions,
 }
