@@ -21,11 +21,11 @@ vm: ## one program in a machine, by a part of its name (NAME=hello; MACHINE=proc
 	@scripts/setup go-versions
 	@cargo test --quiet --package eggos-vm-tests -- $(if $(MACHINE),--machine $(MACHINE)) $(if $(NAME),$(NAME),--list)
 
-gostd: ## Go's own tests of a version, here and in machines (GO=1.27.4 PKG=net/http; root)
+gostd: ## Go's own tests of a version, here and in machines (GO=1.27.4 PKG=net/http MACHINE=process; root)
 	@scripts/setup go-versions
 	@cargo build --quiet --release --package egg --package eggos-gostd
 	@$${CARGO_TARGET_DIR:-target}/release/gostd run --egg $${CARGO_TARGET_DIR:-target}/release/egg \
-		--go $(or $(GO),1.27.4) $(if $(PKG),--again) $(PKG)
+		$(if $(MACHINE),--machine $(MACHINE)) --go $(or $(GO),1.27.4) $(if $(PKG),--again) $(PKG)
 
 check: ## format, lints, and the rules of scripts/audit
 	@scripts/check

@@ -37,9 +37,14 @@ pub(crate) fn leave_network() -> Result<()> {
     Ok(())
 }
 
-/// Becomes `command` (a path within `root`, and its arguments), started in `directory` of `root`.
-/// Comes back only with an error.
-pub(crate) fn become_confined(root: &Path, directory: &Path, command: &[String]) -> Result<()> {
+/// Becomes `command` (a path within `root`, and its arguments), started in `directory` of `root`, with
+/// `more` in its environment than every run has. Comes back only with an error.
+pub(crate) fn become_confined(
+    root: &Path,
+    directory: &Path,
+    more: &[String],
+    command: &[String],
+) -> Result<()> {
     leave_network()?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC)?;
     sethostname("eggos")?;
@@ -55,6 +60,7 @@ pub(crate) fn become_confined(root: &Path, directory: &Path, command: &[String])
         command.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
     let variables: Vec<CString> = environment(directory)
         .into_iter()
+        .chain(more.iter().cloned())
         .map(|variable| CString::new(variable).map_err(Into::into))
         .collect::<Result<_>>()?;
     let program = words.first().context("no command")?;

@@ -40,6 +40,9 @@ enum Action {
     /// Becomes a program that is confined as the yardstick wants it.
     #[command(hide = true)]
     Linux {
+        /// More of its environment.
+        #[arg(long)]
+        env: Vec<String>,
         root: PathBuf,
         directory: PathBuf,
         #[arg(last = true, required = true)]
@@ -61,6 +64,10 @@ struct RunArgs {
     /// The egg command
     #[arg(long, value_name = "FILE", env = "EGG", default_value = "target/release/egg")]
     egg: PathBuf,
+    /// Kind of machine: microvm, q35 or process. What process shows is not the machine's result: it
+    /// is stored with what is built
+    #[arg(long, value_name = "KIND")]
+    machine: Option<String>,
     /// Memory of the machine
     #[arg(long, value_name = "SIZE", default_value = "4G")]
     memory: String,
@@ -76,10 +83,10 @@ struct RunArgs {
     /// Only functions that match; nothing is stored
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
-    /// Time on Linux; the machine gets twenty times as much
+    /// Time on Linux; a machine gets twenty times as much, the process three times
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     limit: u64,
-    /// Folder of the results [default: the one in the repository]
+    /// Folder of the results [default: the one in the repository; with --machine: within target]
     #[arg(long, value_name = "FOLDER")]
     results: Option<PathBuf>,
     /// The packages that tell most
@@ -111,8 +118,8 @@ fn main() -> ExitCode {
         Action::Run(args) => run(&args),
         Action::Check(args) => check(&args),
         Action::Page => write_page().map(|()| true),
-        Action::Linux { root, directory, command } => {
-            linux::become_confined(&root, &directory, &command).map(|()| false)
+        Action::Linux { env, root, directory, command } => {
+            linux::become_confined(&root, &directory, &env, &command).map(|()| false)
         }
         Action::Alone { command } => become_alone(&command),
     };
@@ -142,6 +149,8 @@ struct Runner {
     settings: run::Settings,
     go: prepare::Go,
     packages: Vec<String>,
+    /// What is made on the way lies here.
+    work: PathBuf,
     /// The file of results.
     results: PathBuf,
     exceptions: Vec<results::Exception>,
@@ -151,6 +160,7 @@ impl Runner {
     fn new(args: &RunArgs, retries: usize) -> Result<Self> {
         let settings = run::Settings {
             egg: args.egg.canonicalize().with_context(|| args.egg.display().to_string())?,
+            machine: args.machine.clone(),
             memory: args.memory.clone(),
             processors: args.cpus,
             short: !args.full,
@@ -164,16 +174,20 @@ impl Runner {
             (false, true) => go.packages()?,
             (false, false) => args.packages.clone(),
         };
-        let folder = args.results.clone().unwrap_or_else(|| root().join(RESULTS));
+        let target = std::env::var_os("CARGO_TARGET_DIR");
+        let target = target.map_or_else(|| root().join("target"), PathBuf::from);
+        let kind = args.machine.as_ref().map(|kind| format!("gostd-{kind}"));
+        let work = target.join(kind.as_deref().unwrap_or("gostd"));
+        // The repository keeps what the machine shows that everybody gets, nothing else.
+        let theirs = || if kind.is_some() { work.join("results") } else { root().join(RESULTS) };
+        let folder = args.results.clone().unwrap_or_else(theirs);
         let results = results::path(&folder, &args.go);
         let exceptions = results::exceptions(&root().join(EXCEPTIONS))?;
-        Ok(Self { settings, go, packages, results, exceptions })
+        Ok(Self { settings, go, packages, work, results, exceptions })
     }
 
     fn package(&self, name: &str) -> Result<results::Package> {
-        let target = std::env::var_os("CARGO_TARGET_DIR");
-        let target = target.map_or_else(|| root().join("target"), PathBuf::from);
-        let folder = target.join("gostd").join(&self.go.version).join(name.replace('/', "_"));
+        let folder = self.work.join(&self.go.version).join(name.replace('/', "_"));
         run::package(&self.settings, &self.go, name, &folder)
     }
 
