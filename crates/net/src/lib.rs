@@ -43,6 +43,8 @@ pub use ports::Family;
 pub use raw::{RawOptions, RawSocket};
 pub use route::{Assigned, LinkId, Route};
 pub use stack::{Counters, InterfaceInfo, Stack, StackConfig};
-pub use tcp::{SOMAXCONN, Shutdown, TcpCounters, TcpInfo, TcpOptions, TcpSocket, TcpState};
+pub use tcp::{
+    MultipathInfo, SOMAXCONN, Shutdown, TcpCounters, TcpInfo, TcpOptions, TcpSocket, TcpState,
+};
 pub use udp::{Received, SendOptions, UdpCounters, UdpOptions, UdpSocket};
 pub use unix::{Right, UnixKind, UnixName, UnixReceived, UnixSocket, UnixSpace, UnixTarget};

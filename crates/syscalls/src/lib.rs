@@ -44,6 +44,7 @@ mod socket_control;
 mod socket_file;
 mod socket_ioctl;
 pub mod socket_message;
+mod socket_multipath;
 pub mod socket_option;
 mod socket_option_inet;
 mod socket_proc;

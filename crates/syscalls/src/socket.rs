@@ -29,8 +29,8 @@ pub const ROWS: &[Row] = &[
         nr::SOCKET,
         "socket",
         &[Name(DOMAINS), Hex, Int],
-        "TCP, UDP, ping and raw over IPv4 and IPv6, Unix, netlink for routing; MPTCP is \
-         EPROTONOSUPPORT, AF_PACKET EAFNOSUPPORT",
+        "TCP, UDP, ping and raw over IPv4 and IPv6, Unix, netlink for routing; MPTCP between \
+         sockets of this machine, else it falls back to TCP; AF_PACKET is EAFNOSUPPORT",
         |call| socket(call).into(),
     ),
     full(nr::BIND, "bind", &[Fd, Hex, Int], |call| bind(call).into()),
@@ -66,6 +66,7 @@ pub(crate) mod protocol {
     pub(crate) const TCP: i32 = 6;
     pub(crate) const UDP: i32 = 17;
     pub(crate) const ICMPV6: i32 = 58;
+    pub(crate) const MPTCP: i32 = 262;
     /// Of netlink.
     pub(crate) const ROUTE: i32 = 0;
 }
@@ -114,6 +115,7 @@ fn inet(call: &Call<'_>, family: Family, kind: u32, number: i32) -> Result<Kind,
         (kind::STREAM, protocol::ANY | protocol::TCP) => {
             Ok(Kind::Tcp(TcpSocket::new(stack, family)))
         }
+        (kind::STREAM, protocol::MPTCP) => Ok(Kind::Tcp(TcpSocket::new_multipath(stack, family))),
         (kind::DATAGRAM, protocol::ANY | protocol::UDP) => {
             Ok(Kind::Udp(UdpSocket::new(stack, family)))
         }

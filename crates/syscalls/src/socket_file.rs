@@ -132,6 +132,7 @@ impl SocketFile {
     /// `SO_PROTOCOL`.
     pub(crate) fn protocol_number(&self) -> i32 {
         match &self.kind {
+            Kind::Tcp(tcp) if tcp.asked_multipath() => protocol::MPTCP,
             Kind::Tcp(_) => protocol::TCP,
             Kind::Udp(_) => protocol::UDP,
             Kind::Raw(raw) => i32::from(raw.protocol()),

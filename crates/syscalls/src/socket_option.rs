@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::process::PROCESS_ID;
 use crate::socket_address::family;
 use crate::socket_file::{Kind, SocketFile};
+use crate::socket_multipath as multipath;
 use crate::socket_option_inet as inet;
 use crate::table::{Row, partial};
 use crate::trace::Argument::{Fd, Hex, Int, Name};
@@ -22,7 +23,7 @@ const LEVELS: &[(u64, &str)] = &[
     (284, "SOL_MPTCP"),
 ];
 
-const NOTE: &str = "what Go's library and common programs set; others ENOPROTOOPT";
+const NOTE: &str = "what Go's library and common programs set; others ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -42,6 +43,7 @@ mod level {
     pub(super) const UDP: i32 = 17;
     pub(super) const IPV6: i32 = 41;
     pub(super) const NETLINK: i32 = 270;
+    pub(super) const MPTCP: i32 = 284;
 }
 
 /// Options of the socket level (`SO_*`).
@@ -153,6 +155,8 @@ fn getsockopt(call: &Call<'_>) -> Result<usize, Errno> {
         (level::UDP, family::INET | family::INET6) => inet::get_udp_level(socket, name)?,
         (level::IP, family::INET | family::INET6) => inet::get_ip(socket, name)?,
         (level::IPV6, family::INET6) => inet::get_ipv6(socket, name)?,
+        (level::MPTCP, family::INET | family::INET6) => multipath::get(socket, name)?,
+        (_, family::INET6) => return Err(Errno::ENOPROTOOPT),
         _ => return Err(Errno::EOPNOTSUPP),
     };
     let count = room.min(value.len());

@@ -25,6 +25,7 @@ mod tcp {
     pub(super) const USER_TIMEOUT: i32 = 18;
     pub(super) const FASTOPEN: i32 = 23;
     pub(super) const FASTOPEN_CONNECT: i32 = 30;
+    pub(super) const IS_MPTCP: i32 = 43;
 }
 
 /// Options of IP.
@@ -153,6 +154,7 @@ pub(crate) fn get_tcp(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> 
         tcp::KEEPCNT => number(u64::from(options.keep_count)),
         tcp::USER_TIMEOUT => number(options.user_timeout.unwrap_or_default().as_millis() as u64),
         tcp::MAXSEG => int(MAXSEG),
+        tcp::IS_MPTCP => truth(target.multipath().is_some()),
         tcp::CONGESTION => CONGESTION_NAME.to_vec(),
         tcp::INFO => {
             let mut bytes = vec![0; INFO_BYTES];

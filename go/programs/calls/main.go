@@ -23,6 +23,7 @@ func main() {
 	check.Within("signalfd", time.Minute, signalDescriptor)
 	check.Within("udp segmentation", time.Minute, segmentation)
 	check.Within("tcp options", time.Minute, tcpOptions)
+	check.Within("multipath", time.Minute, multipath)
 	check.Within("identity", time.Minute, identity)
 	check.Within("vmsplice", time.Minute, vmsplice)
 	check.Within("own memory", time.Minute, ownMemory)

@@ -92,14 +92,17 @@ pub(crate) struct Connection {
     told: Option<(u32, u16)>,
     /// The sequence number of the peer's first byte: what our first acknowledgement was.
     first: Option<u32>,
-    /// Bytes that readers took so far, modulo 2^32.
-    consumed: u32,
+    /// Bytes that readers took from the engine so far.
+    pub(super) consumed: u64,
     /// The last acknowledgement sent, and how many bytes there was room for then.
     answered: Option<(u32, usize)>,
     /// The sequence number of our first byte: the one after our SYN.
     start: Option<u32>,
-    /// Bytes that writers gave so far, modulo 2^32.
-    written: u32,
+    /// Bytes that writers gave the engine so far.
+    pub(super) written: u64,
+    /// Bytes that went the short way: given by writers, taken by readers.
+    pub(crate) short_sent: u64,
+    pub(crate) short_received: u64,
     /// The short way to the other end, once it was taken.
     pub(crate) outlet: Option<Outlet>,
 }
@@ -146,6 +149,8 @@ impl Connection {
             answered: None,
             start: None,
             written: 0,
+            short_sent: 0,
+            short_received: 0,
             outlet: None,
         }
     }
@@ -233,22 +238,26 @@ impl Connection {
     fn expected(&self) -> Option<u32> {
         let socket = self.socket();
         let fin = u32::from(Self::peer_finished(socket.state()));
-        Some(self.first?.wrapping_add(self.consumed).wrapping_add(socket.recv_queue() as u32 + fin))
+        Some(
+            self.first?
+                .wrapping_add(self.consumed as u32)
+                .wrapping_add(socket.recv_queue() as u32 + fin),
+        )
     }
 
     /// A reader took `count` bytes.
     pub(crate) fn note_consumed(&mut self, count: usize) {
-        self.consumed = self.consumed.wrapping_add(count as u32);
+        self.consumed += count as u64;
     }
 
     /// A writer gave `count` bytes.
     pub(crate) fn note_written(&mut self, count: usize) {
-        self.written = self.written.wrapping_add(count as u32);
+        self.written += count as u64;
     }
 
     /// The sequence number after everything that writers gave.
     pub(crate) fn end_of_data(&self) -> Option<u32> {
-        Some(self.start?.wrapping_add(self.written))
+        Some(self.start?.wrapping_add(self.written as u32))
     }
 
     /// Bytes that came and were not acknowledged yet.

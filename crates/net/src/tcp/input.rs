@@ -201,6 +201,7 @@ impl Core {
             return;
         }
         let mut child = Box::new(Entry::new(family, options));
+        child.multipath = self.tcp_multipath(listener_id, &tuple, link);
         child.open = false;
         child.local = Some(local);
         connection.linked = true;

@@ -6,6 +6,7 @@
 
 mod connection;
 mod input;
+mod multipath;
 mod operations;
 mod options;
 mod output;
@@ -15,6 +16,7 @@ mod socket;
 mod status;
 mod timewait;
 
+pub use multipath::MultipathInfo;
 pub use options::TcpOptions;
 pub use socket::{SOMAXCONN, Shutdown, TcpSocket};
 pub use status::{TcpInfo, TcpState};
@@ -30,6 +32,7 @@ use base::{Errno, Instant};
 use connection::{ACK_DELAY, Connection};
 use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
+use multipath::Multipath;
 use options::Rings;
 use sched::{Notifier, PollEvents};
 use smoltcp::iface::Interface;
@@ -102,6 +105,7 @@ pub(crate) struct Entry {
     pub(crate) open: bool,
     /// It was connected once: reading gives end of file, not `ENOTCONN`.
     pub(crate) was_connected: bool,
+    multipath: Multipath,
     pub(crate) role: Role,
 }
 
@@ -116,6 +120,7 @@ impl Entry {
             error: None,
             open: true,
             was_connected: false,
+            multipath: Multipath::Plain,
             role: Role::Idle,
         }
     }

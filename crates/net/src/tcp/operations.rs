@@ -343,6 +343,7 @@ impl Engine {
                 let Some(entry) = tcp.entries.get_mut(id) else { return };
                 entry.was_connected = false;
                 entry.error = None;
+                entry.reset_multipath();
                 if let Role::Connection(connection) =
                     core::mem::replace(&mut entry.role, Role::Idle)
                 {

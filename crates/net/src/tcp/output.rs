@@ -194,7 +194,7 @@ impl Core {
     pub(crate) fn tcp_settle(&mut self, id: Id, before: Snapshot, cause: Cause) {
         let now = self.now;
         let Some(entry) = self.tcp.entries.get_mut(id) else { return };
-        let Entry { notifier, role, open, was_connected, .. } = entry.as_mut();
+        let Entry { notifier, role, open, was_connected, multipath, .. } = entry.as_mut();
         let Role::Connection(connection) = role else { return };
         let after = connection.snapshot();
         let events = edges(connection, before, after);
@@ -204,6 +204,7 @@ impl Core {
         if !connection.established && is_synchronized(after.state) {
             connection.established = true;
             *was_connected = true;
+            Entry::settle_multipath(multipath);
             ready = connection.parent;
         }
         // Data that nobody will read: the peer is told by a reset (RFC 1122, 4.2.2.13).

@@ -231,6 +231,7 @@ impl Core {
         if let Some(own) = entries.get_mut(id).and_then(|entry| entry.connection_mut()) {
             own.outlet = Some(Outlet { peer, limit, filled: filled + total });
             own.wants_room |= blocked;
+            own.short_sent += total as u64;
         }
         if total == 0 && blocked { Err(Errno::EAGAIN) } else { Ok(total) }
     }
@@ -245,7 +246,8 @@ impl Core {
         let Self { tcp, spare, .. } = self;
         let Tcp { entries, rings, .. } = tcp;
         let own = entries.get_mut(id).and_then(|entry| entry.connection_mut());
-        let inbox = &mut own.ok_or(Errno::EBADF)?.ring.inbox;
+        let own = own.ok_or(Errno::EBADF)?;
+        let inbox = &mut own.ring.inbox;
         if peek {
             return inbox.peek(sink);
         }
@@ -253,6 +255,7 @@ impl Core {
         let moved = inbox.drain(sink, spare);
         rings.changed(held, inbox.held());
         let moved = moved?;
+        own.short_received += moved as u64;
         let Some(entry) = writer.and_then(|writer| entries.get_mut(writer)) else {
             return Ok(moved);
         };

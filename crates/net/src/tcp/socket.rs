@@ -1,6 +1,7 @@
 //! TCP sockets as the system calls see them. No call sleeps.
 
 use super::connection::Connection;
+use super::multipath::{Multipath, MultipathInfo};
 use super::options::TcpOptions;
 use super::status::{TcpInfo, TcpState};
 use super::{Entry, Role};
@@ -55,7 +56,18 @@ impl TcpSocket {
     /// An unconnected socket.
     #[must_use]
     pub fn new(stack: &Arc<Stack>, family: Family) -> Arc<Self> {
-        let entry = Box::new(Entry::new(family, TcpOptions::default()));
+        Self::made(stack, family, Multipath::Plain)
+    }
+
+    /// An unconnected socket that asks for MPTCP.
+    #[must_use]
+    pub fn new_multipath(stack: &Arc<Stack>, family: Family) -> Arc<Self> {
+        Self::made(stack, family, Multipath::Asked)
+    }
+
+    fn made(stack: &Arc<Stack>, family: Family, multipath: Multipath) -> Arc<Self> {
+        let mut entry = Box::new(Entry::new(family, TcpOptions::default()));
+        entry.multipath = multipath;
         let notifier = Arc::clone(&entry.notifier);
         let id = stack.engine.lock().core.tcp.entries.insert(entry);
         Arc::new(Self::from_parts(stack, id, family, notifier))
@@ -264,6 +276,18 @@ impl TcpSocket {
             }
             tcp.arm(self.id, now);
         });
+    }
+
+    /// It was made to speak MPTCP, or accepted from a socket that was and from a peer that does.
+    #[must_use]
+    pub fn asked_multipath(&self) -> bool {
+        self.look(|entry| entry.asked_multipath()).unwrap_or(false)
+    }
+
+    /// What it tells of MPTCP; `None` when it does not speak that, or not any more.
+    #[must_use]
+    pub fn multipath(&self) -> Option<MultipathInfo> {
+        self.look(|entry| entry.multipath_info()).ok().flatten()
     }
 
     /// State, queues and age.

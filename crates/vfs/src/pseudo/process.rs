@@ -119,6 +119,7 @@ const SYS: &[Row] = &[
                 ],
             ),
             directory("ipv6", &[text("bindv6only", "0\n")]),
+            directory("mptcp", &[text("enabled", "1\n")]),
         ],
     ),
     directory(
