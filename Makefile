@@ -1,6 +1,6 @@
 # `make` alone says what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-host test-all vm gostd check setup docs bench soak install clean
+.PHONY: help run test test-host test-all vm gostd check setup docs bench soak instructions install clean
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
@@ -41,6 +41,10 @@ bench: setup ## measure beside a Linux guest
 	@cargo build --quiet --release --package egg
 	@bench/setup
 	@bench/run
+
+instructions: setup ## store the instruction counts that make test compares with (bench/instructions.tsv)
+	@cargo build --quiet --release --package egg
+	@bench/instructions --write --egg $${CARGO_TARGET_DIR:-target}/release/egg
 
 soak: setup ## ten minutes of load; nothing may be lost or grow
 	@cargo build --quiet --release --package egg

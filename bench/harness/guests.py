@@ -18,6 +18,8 @@ COMMON = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "n
 NETDEV = ["-netdev", f"tap,id=n0,ifname={namespace.TAP},script=no,downscript=no"]
 INSTRUCTION_COUNT = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
 PLAIN = ["-accel", "tcg,thread=multi"]
+#: Every run goes the same way: chance comes from a seed, and the clock starts at a fixed time.
+REPEATABLE = [*INSTRUCTION_COUNT, "-seed", "1", "-rtc", "base=2026-01-01,clock=vm"]
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,27 @@ SERVER = Program("server")
 
 @dataclass
 class Guest:
-    """A kind of machine."""
+    """A kind of machine, on the harness's network or on none."""
 
     name: str
+    network: bool = True
 
     def kernel(self) -> Path:
         """The ELF that boots."""
         raise NotImplementedError
 
     def words(self, what: Program) -> list[str]:
-        """QEMU's words for machine, kernel, archive and network card."""
+        """QEMU's words for machine, kernel and archive."""
+        raise NotImplementedError
+
+    def card(self) -> str:
+        """QEMU's device that is the network card."""
         raise NotImplementedError
 
     def command(self, what: Program, memory: int, cpus: int, mode: list[str] | None = None) -> list[str]:
         """The whole command; memory in MiB."""
-        return [*COMMON, *(mode or PLAIN), "-m", f"{memory}M", "-smp", str(cpus), *NETDEV, *self.words(what)]
+        network = [*NETDEV, "-device", f"{self.card()},netdev=n0,mac={namespace.MAC}"] if self.network else []
+        return [*COMMON, *(mode or PLAIN), "-m", f"{memory}M", "-smp", str(cpus), *self.words(what), *network]
 
 
 MODULES = ["virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
@@ -82,8 +90,10 @@ class Linux(Guest):
     def words(self, what: Program) -> list[str]:
         line = ("console=ttyS0 panic=-1 quiet mitigations=off no_timer_check nokaslr "
                 "tsc=reliable clocksource=tsc")
-        return ["-M", "pc", "-kernel", str(self.kernel()), "-initrd", str(self.initramfs(what)), "-append", line,
-                "-device", f"virtio-net-pci,netdev=n0,mac={namespace.MAC}"]
+        return ["-M", "pc", "-kernel", str(self.kernel()), "-initrd", str(self.initramfs(what)), "-append", line]
+
+    def card(self) -> str:
+        return "virtio-net-pci"
 
     @staticmethod
     @functools.cache
@@ -127,12 +137,14 @@ class Eggos(Guest):
 
     def words(self, what: Program) -> list[str]:
         kernel, files = self.parts(what)
-        machine, card = self.MACHINES[self.machine]
+        machine, _ = self.MACHINES[self.machine]
         line = (f"eggos.network=static eggos.address={namespace.GUEST_ADDRESS}/{namespace.PREFIX} "
-                f"eggos.gateway={namespace.HOST_ADDRESS}")
+                f"eggos.gateway={namespace.HOST_ADDRESS}") if self.network else "eggos.network=off"
         return [*machine.split(), "-kernel", str(kernel), "-initrd", str(files), "-append", line,
-                "-device", f"{card},netdev=n0,mac={namespace.MAC}",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+
+    def card(self) -> str:
+        return self.MACHINES[self.machine][1]
 
     def parts(self, what: Program) -> tuple[Path, Path]:
         """Kernel and archive, taken out of the image that `egg build` makes."""

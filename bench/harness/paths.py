@@ -43,6 +43,7 @@ def need(path: Path) -> Path:
 @functools.cache
 def temporary() -> Path:
     """A folder for what only this run needs; it goes at the end."""
+    WORK.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
