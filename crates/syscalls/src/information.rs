@@ -255,9 +255,9 @@ fn getpriority(call: &mut Call<'_>) -> Outcome {
 }
 
 fn setpriority(call: &mut Call<'_>) -> Outcome {
-    const CAP_SYS_NICE: u32 = 23;
     let nice = call.int(2).clamp(-20, 19);
-    let may = call.thread.credentials.lock().capabilities.has(CAP_SYS_NICE);
+    let may =
+        call.thread.credentials.lock().capabilities.has(crate::credentials::capability::SYS_NICE);
     let set = |threads: Vec<Arc<Thread>>| {
         for thread in threads {
             let mut settings = thread.settings.lock();

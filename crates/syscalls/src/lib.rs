@@ -35,6 +35,7 @@ mod prctl;
 pub mod proc;
 pub mod process;
 pub mod random;
+pub mod scheduling;
 pub mod signal;
 pub mod signalfd;
 pub mod signals;

@@ -13,7 +13,7 @@ use sched::{Spawner, Timers};
 use vfs::pseudo::ProcFile;
 
 /// Longest time the program runs before others get their turn.
-const SLICE: Duration = Duration::from_millis(4);
+pub(crate) const SLICE: Duration = Duration::from_millis(4);
 
 /// The parts of the machine that system calls use.
 pub struct Machine {

@@ -2,6 +2,7 @@
 
 use crate::call::{Call, Outcome};
 use crate::credentials::{Credentials, capability};
+use crate::scheduling::Policy;
 use base::Errno;
 use core::sync::atomic::Ordering;
 
@@ -38,11 +39,18 @@ pub(crate) struct Settings {
     timer_slack: u64,
     /// Niceness, -20 to 19 (setpriority(2)).
     pub(crate) nice: i32,
+    /// Scheduling policy (sched_setscheduler(2)).
+    pub(crate) policy: Policy,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { death_signal: 0, timer_slack: DEFAULT_TIMER_SLACK, nice: 0 }
+        Self {
+            death_signal: 0,
+            timer_slack: DEFAULT_TIMER_SLACK,
+            nice: 0,
+            policy: Policy::default(),
+        }
     }
 }
 

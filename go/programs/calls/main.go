@@ -28,6 +28,7 @@ func main() {
 	check.Within("vmsplice", time.Minute, vmsplice)
 	check.Within("own memory", time.Minute, ownMemory)
 	check.Within("niceness", time.Minute, niceness)
+	check.Within("scheduling", time.Minute, scheduling)
 	check.Done()
 }
 
