@@ -20,7 +20,7 @@ pub struct Message {
     pub data: u32,
 }
 
-fn allocate() -> Option<Irq> {
+pub(super) fn allocate() -> Option<Irq> {
     NEXT.with(|next| {
         let id = next.get();
         next.set(id + 1);

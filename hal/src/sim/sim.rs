@@ -96,6 +96,11 @@ pub fn type_console(bytes: &[u8]) {
     super::console::type_input(bytes);
 }
 
+/// Presses the power button.
+pub fn press_power_button() {
+    super::power::press();
+}
+
 /// Raises a device interrupt.
 pub fn raise(irq: super::irq::Irq) {
     super::irq::raise(irq);

@@ -25,6 +25,13 @@ impl Port {
         unsafe { asm!("out dx, al", in("al") value, in("dx") self.0, options(nostack, nomem)) };
     }
 
+    pub(super) fn read16(self) -> u16 {
+        let value;
+        // SAFETY: as above.
+        unsafe { asm!("in ax, dx", out("ax") value, in("dx") self.0, options(nostack, nomem)) };
+        value
+    }
+
     pub(super) fn write16(self, value: u16) {
         // SAFETY: as above.
         unsafe { asm!("out dx, ax", in("ax") value, in("dx") self.0, options(nostack, nomem)) };

@@ -8,6 +8,7 @@ use base::sync::{Rank, SpinLock};
 const ADDRESSES: [u64; 2] = [0xfec0_0000, 0xfec1_0000];
 const VERSION: u32 = 1;
 const REDIRECTION: u32 = 0x10;
+const ACTIVE_LOW: u32 = 1 << 13;
 const MASKED: u32 = 1 << 16;
 /// Offset of the data register.
 const WINDOW: usize = 0x10;
@@ -66,7 +67,8 @@ pub(super) fn init() {
 
 /// Sends line `line` (counted over all controllers) as edge-triggered `vector` to a processor.
 /// `false`: there is no such line.
-pub(super) fn route(line: u32, vector: u8, apic_id: u32) -> bool {
+pub(super) fn route(line: u32, active_low: bool, vector: u8, apic_id: u32) -> bool {
+    let polarity = if active_low { ACTIVE_LOW } else { 0 };
     let controllers = CONTROLLERS.lock();
     for controller in controllers.iter().flatten() {
         let Some(own) = line.checked_sub(controller.first).filter(|own| *own < controller.lines)
@@ -74,7 +76,7 @@ pub(super) fn route(line: u32, vector: u8, apic_id: u32) -> bool {
             continue;
         };
         controller.write(REDIRECTION + 2 * own + 1, apic_id << 24);
-        controller.write(REDIRECTION + 2 * own, u32::from(vector));
+        controller.write(REDIRECTION + 2 * own, u32::from(vector) | polarity);
         return true;
     }
     false

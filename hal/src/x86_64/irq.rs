@@ -67,9 +67,14 @@ pub fn allocate_message() -> Option<(Irq, Message)> {
 /// An interrupt line of the I/O APIC, edge-triggered. `None` when there is no such line.
 #[must_use]
 pub fn allocate_line(global_interrupt: u32) -> Option<Irq> {
+    allocate_system_line(global_interrupt, false)
+}
+
+/// The same, for a line that may be active low.
+pub(super) fn allocate_system_line(global_interrupt: u32, active_low: bool) -> Option<Irq> {
     let (irq, vector) = allocate()?;
-    let routed = ioapic::route(global_interrupt, vector, percpu::this().apic_id.get());
-    routed.then_some(irq)
+    let apic_id = percpu::this().apic_id.get();
+    ioapic::route(global_interrupt, active_low, vector, apic_id).then_some(irq)
 }
 
 /// The sources that fired since the last call, as bits, and forgets them.

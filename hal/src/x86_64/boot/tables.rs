@@ -1,8 +1,9 @@
-//! Which processors there are: from ACPI's table of interrupt controllers (MADT), or, on machines
-//! without ACPI, from QEMU's configuration device. Read while the boot page tables are in use,
-//! which map all that firmware puts below 4 GiB; nothing in it is trusted.
+//! What ACPI's tables say: which processors there are (MADT; on machines without ACPI QEMU's
+//! configuration device tells), and where the power button is (FADT). Read while the boot page
+//! tables are in use, which map all that firmware puts below 4 GiB; nothing in it is trusted.
 
 use super::super::instructions::Port;
+use super::super::power;
 use super::information::read_at;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -25,9 +26,13 @@ fn add(apic_id: u32) {
     }
 }
 
-/// Finds them. `rsdp`: physical address of ACPI's root pointer, 0: none.
+/// Reads them. `rsdp`: physical address of ACPI's root pointer, 0: none.
 pub(super) fn find(rsdp: u64) {
-    if read_madt(rsdp).is_none() {
+    let controllers = table(rsdp, *b"APIC");
+    if let Some(button) = table(rsdp, *b"FACP").and_then(|at| power_button(at, controllers)) {
+        power::set_button(button);
+    }
+    if controllers.and_then(read_controllers).is_none() {
         COUNT.store(0, Relaxed);
     }
     if COUNT.load(Relaxed) == 0 {
@@ -62,8 +67,8 @@ fn header(table: u64) -> Option<([u8; 4], u64)> {
     (HEADER_BYTES..=LARGEST).contains(&length).then_some((signature, u64::from(length)))
 }
 
-/// ACPI 6.5, sections 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.8 (XSDT), 5.2.12 (MADT).
-fn read_madt(rsdp: u64) -> Option<()> {
+/// A table and its length. ACPI 6.5, sections 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.8 (XSDT).
+fn table(rsdp: u64, wanted: [u8; 4]) -> Option<(u64, u64)> {
     const FIRST_ENTRY: u64 = 36;
     if read_at::<u64>(rsdp)?.to_le_bytes() != *b"RSD PTR " {
         return None;
@@ -80,19 +85,21 @@ fn read_madt(rsdp: u64) -> Option<()> {
             _ => u64::from(read_at::<u32>(root + at)?),
         };
         if let Some((signature, length)) = header(table)
-            && signature == *b"APIC"
+            && signature == wanted
         {
-            return read_controllers(table, length);
+            return Some((table, length));
         }
     }
     None
 }
 
-fn read_controllers(table: u64, length: u64) -> Option<()> {
+/// Calls `each` with address, type and length of the entries of the MADT (5.2.12); `None` when one
+/// of them makes no sense.
+fn each_controller(
+    (table, length): (u64, u64),
+    mut each: impl FnMut(u64, u8, u64) -> Option<()>,
+) -> Option<()> {
     const FIRST_ENTRY: u64 = 44;
-    const LOCAL_APIC: u8 = 0;
-    const LOCAL_X2APIC: u8 = 9;
-    const ENABLED: u32 = 1;
     let mut at = FIRST_ENTRY;
     while at + 2 <= length {
         let entry = table + at;
@@ -100,6 +107,17 @@ fn read_controllers(table: u64, length: u64) -> Option<()> {
         if bytes < 2 {
             return None;
         }
+        each(entry, kind, bytes)?;
+        at += bytes;
+    }
+    Some(())
+}
+
+fn read_controllers(table: (u64, u64)) -> Option<()> {
+    const LOCAL_APIC: u8 = 0;
+    const LOCAL_X2APIC: u8 = 9;
+    const ENABLED: u32 = 1;
+    each_controller(table, |entry, kind, bytes| {
         match (kind, bytes) {
             (LOCAL_APIC, 8..) if read_at::<u32>(entry + 4)? & ENABLED != 0 => {
                 add(u32::from(read_at::<u8>(entry + 3)?));
@@ -109,7 +127,51 @@ fn read_controllers(table: u64, length: u64) -> Option<()> {
             }
             _ => {}
         }
-        at += bytes;
+        Some(())
+    })
+}
+
+/// The fixed power button (5.2.9, 4.8.3.1): `None` when the machine has none, or another kind.
+fn power_button(
+    (fadt, length): (u64, u64),
+    controllers: Option<(u64, u64)>,
+) -> Option<power::Button> {
+    const FLAGS: u64 = 112;
+    const CONTROL_METHOD_BUTTON: u32 = 1 << 4;
+    const HARDWARE_REDUCED: u32 = 1 << 20;
+    if length < FLAGS + 4
+        || read_at::<u32>(fadt + FLAGS)? & (CONTROL_METHOD_BUTTON | HARDWARE_REDUCED) != 0
+    {
+        return None;
     }
-    Some(())
+    let port = |at: u64| u16::try_from(read_at::<u32>(fadt + at)?).ok();
+    let enable = u16::from(read_at::<u8>(fadt + 88)? / 2);
+    let status = port(56).filter(|port| *port != 0 && enable != 0)?;
+    let interrupt = read_at::<u16>(fadt + 46)?;
+    let (line, active_low) = line_of(interrupt, controllers)?;
+    Some(power::Button {
+        status,
+        enable: status.checked_add(enable)?,
+        control: port(64)?,
+        switch: (port(48)?, read_at::<u8>(fadt + 52)?),
+        line,
+        active_low,
+    })
+}
+
+/// Which line of the I/O APICs an interrupt of the old controllers is, and whether it is active
+/// low (5.2.12.5; without a word about it the system control interrupt is, 5.2.9).
+fn line_of(interrupt: u16, controllers: Option<(u64, u64)>) -> Option<(u32, bool)> {
+    const OVERRIDE: u8 = 2;
+    const POLARITY: u16 = 3;
+    const HIGH: u16 = 1;
+    let mut found = (u32::from(interrupt), true);
+    each_controller(controllers?, |entry, kind, bytes| {
+        if kind == OVERRIDE && bytes >= 10 && u16::from(read_at::<u8>(entry + 3)?) == interrupt {
+            let flags = read_at::<u16>(entry + 8)?;
+            found = (read_at::<u32>(entry + 4)?, flags & POLARITY != HIGH);
+        }
+        Some(())
+    })?;
+    Some(found)
 }
