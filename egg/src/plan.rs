@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bundle::config::{Config, Size};
+use bundle::config::{Config, Size, Window};
 
 use crate::cli::{ContentArgs, MachineKind, RunArgs};
 use crate::exit::{Code, Failure};
@@ -16,6 +16,8 @@ pub(crate) struct Host<'a> {
     pub(crate) at: &'a dyn Fn(&Path) -> PathKind,
     /// Standard input and output are a terminal that `egg` may use.
     pub(crate) terminal: bool,
+    /// The size of its window.
+    pub(crate) window: Option<Window>,
 }
 
 /// What lies at a path.
@@ -72,6 +74,7 @@ pub(crate) struct Plan {
     trace: bool,
     verbose: bool,
     terminal: Option<String>,
+    window: Option<Window>,
 }
 
 /// Memory of a machine when nobody says.
@@ -89,6 +92,7 @@ impl Plan {
         }
         if host.terminal {
             plan.terminal = Some((host.variable)("TERM").unwrap_or_else(|| "dumb".to_owned()));
+            plan.window = host.window;
         }
         Ok(plan)
     }
@@ -114,6 +118,7 @@ impl Plan {
             trace: false,
             verbose: false,
             terminal: None,
+            window: None,
         })
     }
 
@@ -151,6 +156,7 @@ impl Plan {
         config.trace |= self.trace;
         config.verbose |= self.verbose;
         config.tty = self.terminal.is_some();
+        config.window = self.window;
         config
     }
 }
@@ -254,6 +260,7 @@ mod tests {
             _ => PathKind::Nothing,
         },
         terminal: false,
+        window: None,
     };
 
     fn target_of(text: &str) -> Target {
@@ -283,12 +290,14 @@ mod tests {
             ..ContentArgs::default()
         };
         let args = RunArgs { content, trace: true, ..RunArgs::default() };
-        let plan = Plan::of_run(&args, &Host { terminal: true, ..NOBODY }).unwrap();
+        let window = "24x80x0x0".parse().ok();
+        let plan = Plan::of_run(&args, &Host { terminal: true, window, ..NOBODY }).unwrap();
         let config = plan.settings_for_program("shop");
         assert_eq!(config.args, ["/bin/shop", "-v"]);
         assert_eq!(config.env, ["PATH=/bin", "TERM=dumb", "LANG=C", "HOME=/x"]);
         assert_eq!(config.workdir, "/srv");
         assert!(config.trace && config.tty && !config.verbose);
+        assert_eq!(config.window, window);
         assert_eq!(config.validate(), Ok(()));
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bundle::config::Window;
 use nix::sys::termios::{self, SetArg, Termios};
 use nix::unistd;
 
@@ -17,6 +18,17 @@ pub(crate) fn is_ours() -> bool {
 pub(crate) fn stdin_is_ours_to_read() -> bool {
     !io::stdin().is_terminal()
         || unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == unistd::getpgrp())
+}
+
+/// How large its window is.
+pub(crate) fn window() -> Option<Window> {
+    let size = rustix::termios::tcgetwinsize(io::stdin()).ok()?;
+    Some(Window {
+        rows: size.ws_row,
+        columns: size.ws_col,
+        width: size.ws_xpixel,
+        height: size.ws_ypixel,
+    })
 }
 
 /// Lines of `egg` must return the carriage themselves: see [`Raw`].

@@ -211,6 +211,7 @@ mod tests {
             _ => PathKind::Nothing,
         },
         terminal: false,
+        window: None,
     };
 
     fn words(text: &str) -> Vec<String> {

@@ -33,8 +33,14 @@ pub(crate) struct Connection<'a> {
 }
 
 /// The signals that `egg` waits for.
-const PASSED: [Signal; 5] =
-    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD];
+const PASSED: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGCHLD,
+    Signal::SIGWINCH,
+];
 /// Ctrl-C again within this time ends the machine.
 const TWICE: Duration = Duration::from_secs(2);
 /// Input waits for the kernel's `ready`, at most this long: what comes while the serial port is
@@ -42,6 +48,9 @@ const TWICE: Duration = Duration::from_secs(2);
 const READY_AT_LAST: Duration = Duration::from_secs(5);
 /// QEMU gets this long to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
+/// A program that was told to end gets 10 s from the kernel (`system::target`); a kernel that does
+/// not end it then is not waited for.
+const ENDS_AT_LAST: Duration = Duration::from_secs(12);
 /// Input that may wait for the machine, in bytes. More is not read, or dropped from a terminal.
 const BACKLOG: usize = 1 << 16;
 /// QEMU's messages that are kept, in bytes.
@@ -49,9 +58,11 @@ const MESSAGES: usize = 1 << 16;
 
 /// Ctrl-C as a byte: the machine's line discipline makes SIGINT of it.
 const INTERRUPT: u8 = 3;
-/// What a key does comes so where the console is no terminal, and every byte is the program's: DLE
-/// and a letter. A DLE of the input is doubled. The kernel's side is `system::console`.
+/// What is no byte for the program goes as DLE and a letter; a DLE of the input is doubled. Where the
+/// console is no terminal, keys go so too. The kernel's side is `system::line`.
 const ESCAPE: u8 = 0x10;
+const ESCAPED_TERMINATE: [u8; 2] = [ESCAPE, b't'];
+const ESCAPED_WINDOW: [u8; 2] = [ESCAPE, b'w'];
 const ESCAPED_INTERRUPT: [u8; 2] = [ESCAPE, b'c'];
 const ESCAPED_QUIT: [u8; 2] = [ESCAPE, b'q'];
 const ESCAPED_END: [u8; 2] = [ESCAPE, b'd'];
@@ -88,6 +99,7 @@ pub(crate) fn run(mut machine: Machine, connection: Connection<'_>) -> anyhow::R
         end: None,
         panic: None,
         last_interrupt: None,
+        terminated: None,
         stopping: None,
         status: None,
         is_process,
@@ -119,6 +131,8 @@ struct Running<'a> {
     is_process: bool,
     panic: Option<String>,
     last_interrupt: Option<Instant>,
+    /// The program was told to end.
+    terminated: Option<Instant>,
     stopping: Option<Stopping>,
     status: Option<ExitStatus>,
 }
@@ -217,7 +231,10 @@ impl Running<'_> {
 
     /// Time is only looked at while something may run out.
     fn timeout(&self) -> PollTimeout {
-        let watched = !self.ready || self.stopping.is_some() || self.connection.limit.is_some();
+        let watched = !self.ready
+            || self.terminated.is_some()
+            || self.stopping.is_some()
+            || self.connection.limit.is_some();
         if watched { PollTimeout::from(50_u8) } else { PollTimeout::NONE }
     }
 
@@ -230,7 +247,11 @@ impl Running<'_> {
         let Some(count) = read(&mut self.control, &mut buffer)? else { return Ok(()) };
         for event in self.lines.push(buffer.get(..count).unwrap_or_default()) {
             match &event {
-                Event::Ready => self.ready = true,
+                Event::Ready => {
+                    self.ready = true;
+                    // It may have changed since the image was made.
+                    self.tell_window();
+                }
                 Event::Exit(_) | Event::Signal(_) | Event::Refused(_) => {
                     self.end = Some(event.clone())
                 }
@@ -293,9 +314,9 @@ impl Running<'_> {
             match signal {
                 Some(Signal::SIGINT) => self.interrupt(),
                 Some(Signal::SIGQUIT) => self.press(QUIT, ESCAPED_QUIT),
-                Some(signal @ (Signal::SIGTERM | Signal::SIGHUP)) => {
-                    self.stop(Outcome::Stopped(signal as u8));
-                }
+                Some(Signal::SIGTERM) => self.terminate(),
+                Some(Signal::SIGHUP) => self.stop(Outcome::Stopped(Signal::SIGHUP as u8)),
+                Some(Signal::SIGWINCH) => self.tell_window(),
                 _ => self.status = self.child.try_wait()?.or(self.status),
             }
         }
@@ -306,6 +327,26 @@ impl Running<'_> {
     fn interrupt(&mut self) {
         self.press(INTERRUPT, ESCAPED_INTERRUPT);
         self.count_interrupt();
+    }
+
+    /// The program gets SIGTERM, and time to end. A second time, or before it runs, ends the machine.
+    fn terminate(&mut self) {
+        if !self.ready || self.terminated.is_some() {
+            self.stop(Outcome::Stopped(Signal::SIGTERM as u8));
+            return;
+        }
+        self.to_machine.extend(ESCAPED_TERMINATE);
+        self.terminated = Some(Instant::now());
+    }
+
+    /// Tells the machine how large the terminal's window is.
+    fn tell_window(&mut self) {
+        if self.connection.terminal
+            && let Some(window) = terminal::window()
+        {
+            self.to_machine.extend(ESCAPED_WINDOW);
+            self.to_machine.extend(format!("{window}\n").bytes());
+        }
     }
 
     /// Presses a key, or sends what stands for it.
@@ -338,11 +379,10 @@ impl Running<'_> {
             self.press(END_OF_FILE, ESCAPED_END);
             return Ok(());
         }
+        self.to_machine.extend(escape(input));
         if !self.connection.terminal {
-            self.to_machine.extend(escape(input));
             return Ok(());
         }
-        self.to_machine.extend_from_slice(input);
         // A machine that reads nothing must still be stoppable.
         self.to_machine.truncate(BACKLOG - 1);
         for _ in input.iter().filter(|&&byte| byte == INTERRUPT) {
@@ -365,6 +405,9 @@ impl Running<'_> {
     fn check_time(&mut self) {
         if self.connection.limit.is_some_and(|limit| self.started.elapsed() > limit) {
             self.stop(Outcome::TimedOut);
+        }
+        if self.terminated.is_some_and(|since| since.elapsed() > ENDS_AT_LAST) {
+            self.stop(Outcome::Stopped(Signal::SIGTERM as u8));
         }
         if let Some(stopping) = &mut self.stopping
             && !stopping.killed
@@ -390,13 +433,22 @@ impl Running<'_> {
     fn outcome(self) -> Outcome {
         let status = self.status.unwrap_or_default();
         let messages = String::from_utf8_lossy(&self.messages);
-        outcome::judge(
+        let outcome = outcome::judge(
             self.end,
             self.panic,
             status,
             Runner { is_process: self.is_process, messages: messages.trim() },
             self.stopping.map(|row| row.why),
-        )
+        );
+        match outcome {
+            // Whoever sent it knows.
+            Outcome::Killed(number)
+                if self.terminated.is_some() && number == Signal::SIGTERM as u8 =>
+            {
+                Outcome::Stopped(number)
+            }
+            other => other,
+        }
     }
 }
 

@@ -41,6 +41,7 @@ fn main(info: BootInfo) -> ! {
         seed,
         cpus,
         console_irq: hal::console::irq(),
+        button_irq: hal::power::button(),
         shuffle: None,
         script: None,
     };

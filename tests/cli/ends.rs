@@ -122,7 +122,7 @@ fn on_a_terminal_every_key_is_passed_on_and_control_c_twice_ends() {
         return;
     }
     let stage = Stage::with_qemu(
-        "show $'two\r\nlines\r'; tell ready; IFS= read -r -n 3 keys; echo \"$keys\" > keys; exec sleep 60",
+        "show $'two\r\nlines\r'; tell ready; read -r window; IFS= read -r -n 3 keys; echo \"$keys\" > keys; exec sleep 60",
     );
     let inner = format!("{} {}", env!("CARGO_BIN_EXE_egg"), RUN.join(" "));
     let mut command = stage.command(&[]);
@@ -145,8 +145,67 @@ fn on_a_terminal_every_key_is_passed_on_and_control_c_twice_ends() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), "two\r\nlines\r\n"), "{ended:?}");
 }
 
+/// script(1) gives egg a terminal, whose size stty(1) changes.
 #[test]
-fn a_termination_ends_the_machine() {
+fn the_size_of_the_window_is_told_and_so_are_its_changes() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: no script(1) here");
+        return;
+    }
+    let stage = Stage::with_qemu(
+        "tell ready; read -r first; read -r second; echo \"$first$second\" > sizes; tell 'exit 0'; exit 33",
+    );
+    let change = "{ sleep 2; stty rows 41 < /dev/tty; } &";
+    let inner = format!(
+        "stty rows 40 cols 100; {change} exec {} {}",
+        env!("CARGO_BIN_EXE_egg"),
+        RUN.join(" ")
+    );
+    let command = stage.command(&[]);
+    let mut child = std::process::Command::new("script")
+        .args(["-qefc", &inner, "/dev/null"])
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(stage.path("."))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let keys = child.stdin.take();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    drop(keys);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(wait_for(&stage.path("sizes")), "\x10w40x100x0x0\x10w41x100x0x0\n");
+}
+
+#[test]
+fn a_program_that_runs_is_asked_to_end() {
+    let stage = Stage::with_qemu(
+        "tell ready; IFS= read -r -n 2 key; echo \"$key\" > key; tell 'exit 7'; exit 33",
+    );
+    let child = stage.start(RUN);
+    std::thread::sleep(Duration::from_millis(500));
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(7), ""), "{ended:?}");
+    assert_eq!(wait_for(&stage.path("key")), "\x10t\n");
+}
+
+#[test]
+fn a_second_termination_ends_the_machine() {
+    let stage = Stage::with_qemu("tell ready; sleep 0.3; echo x > ready; exec sleep 60");
+    let child = stage.start(RUN);
+    wait_for(&stage.path("ready"));
+    let started = Instant::now();
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill(pid(&child), Signal::SIGTERM).unwrap();
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(128 + 15), ""), "{ended:?}");
+    assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn a_termination_before_the_program_runs_ends_the_machine() {
     let stage = Stage::with_qemu("echo $$ > pid; exec sleep 60");
     let child = stage.start(RUN);
     wait_for(&stage.path("pid"));

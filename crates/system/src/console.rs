@@ -1,75 +1,59 @@
 //! The console of the program: a terminal, or a pair of plain streams.
 //!
 //! `egg` says which one through the settings: with a terminal on its side, the program gets one
-//! too (line editing, Ctrl-C, `isatty`). Without, bytes pass as they are, and what a key would do
-//! comes as an escape: DLE and a letter.
+//! too (line editing, Ctrl-C, `isatty`). Without, bytes pass as they are. What is no byte for the
+//! program comes as an escape, see [`crate::line`].
 
+use crate::line::{Item, Line};
+use crate::target::Target;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::io::{Sink, Source};
 use base::sync::{Rank, SpinLock};
 use base::{Errno, Signal};
+use bundle::config::Window;
 use core::any::Any;
 use sched::{Notifier, PollEvents};
-use syscalls::process::Process;
-use syscalls::signal::SignalInfo;
 use vfs::file::File;
 use vfs::metadata::{FileType, Metadata};
-use vfs::tty::{Tty, TtyHooks};
+use vfs::tty::{Tty, TtyHooks, WindowSize};
 
 /// With this many bytes waiting for the program no more are taken from the line: whoever sends
 /// waits, as at a pipe. (An escape behind them waits too.)
 const INPUT_BYTES: usize = 64 * 1024;
 /// How much is taken from the line at once.
 const CHUNK_BYTES: usize = 64;
-/// Starts an escape on a plain input stream.
-const ESCAPE: u8 = 0x10;
-/// Escapes: the end of the input, and the signals of Ctrl-C and Ctrl-\.
-const ESCAPED_END: u8 = b'd';
-const ESCAPED_INTERRUPT: u8 = b'c';
-const ESCAPED_QUIT: u8 = b'q';
-
 const SIGINT: Signal = Signal(2);
 const SIGQUIT: Signal = Signal(3);
-
-/// Whom the console's signals go to: set once the process exists.
-#[derive(Default)]
-pub(crate) struct Target(SpinLock<Weak<Process>>);
-
-impl Target {
-    pub(crate) fn set(&self, process: &Arc<Process>) {
-        *self.0.lock() = Arc::downgrade(process);
-    }
-
-    fn send(&self, signal: Signal) {
-        let process = self.0.lock().upgrade();
-        if let Some(process) = process {
-            // A standard signal always fits the queue.
-            let _ = process.send_signal(SignalInfo::from_kernel(signal));
-        }
-    }
-}
 
 /// The console.
 pub struct Console {
     /// The terminal: also /dev/tty and /dev/console.
     pub(crate) tty: Arc<Tty>,
-    /// Plain streams in its place.
+    /// The line to the terminal.
+    line: SpinLock<Line>,
+    /// Plain streams in the terminal's place.
     plain: Option<Arc<PlainConsole>>,
+    target: Arc<Target>,
 }
 
 impl Console {
-    pub(crate) fn new(is_terminal: bool, target: &Arc<Target>) -> Self {
+    /// `window`: the size that the terminal has from the start.
+    pub(crate) fn new(is_terminal: bool, window: Option<Window>, target: &Arc<Target>) -> Self {
         let to = Arc::clone(target);
         let hooks = TtyHooks {
             output: Box::new(hal::console::write),
             signal: Box::new(move |signal| to.send(signal)),
         };
         let tty = Tty::new(hooks, syscalls::process::PROCESS_ID.0);
+        if let Some(window) = window {
+            // There is no process yet that would get SIGWINCH.
+            tty.set_window(size(window));
+        }
         let plain = (!is_terminal).then(|| Arc::new(PlainConsole::new(Arc::clone(target))));
-        Self { tty, plain }
+        Self { tty, line: SpinLock::default(), plain, target: Arc::clone(target) }
     }
 
     /// The file for plain standard streams; `None`: open the terminal.
@@ -84,10 +68,44 @@ impl Console {
             Some(plain) => plain.pull(),
             None => {
                 while let Some(typed) = typed(&mut bytes) {
-                    self.tty.input(typed);
+                    self.input(typed);
                 }
             }
         }
+    }
+
+    fn input(&self, typed: &[u8]) {
+        let mut keys = Vec::new();
+        for &byte in typed {
+            let item = self.line.lock().take(byte);
+            match item {
+                Some(Item::Byte(key)) => keys.push(key),
+                Some(item) => {
+                    self.tty.input(&core::mem::take(&mut keys));
+                    match item {
+                        Item::Window(window) => self.tty.set_window(size(window)),
+                        other => act(&self.target, other),
+                    }
+                }
+                None => {}
+            }
+        }
+        self.tty.input(&keys);
+    }
+}
+
+fn size(window: Window) -> WindowSize {
+    let Window { rows, columns, width, height } = window;
+    WindowSize { rows, columns, width, height }
+}
+
+/// Does what an escape asks for, as far as it means the same with a terminal and without.
+fn act(target: &Target, item: Item) {
+    match item {
+        Item::Interrupt => target.send(SIGINT),
+        Item::Quit => target.send(SIGQUIT),
+        Item::Terminate => target.terminate(),
+        Item::Byte(_) | Item::End | Item::Window(_) => {}
     }
 }
 
@@ -100,7 +118,7 @@ fn typed(bytes: &mut [u8; CHUNK_BYTES]) -> Option<&[u8]> {
 #[derive(Default)]
 struct Input {
     bytes: VecDeque<u8>,
-    escaped: bool,
+    line: Line,
     ended: bool,
 }
 
@@ -133,22 +151,21 @@ impl PlainConsole {
     }
 
     fn input(&self, typed: &[u8]) {
-        let mut signals = Vec::new();
+        let mut escapes = Vec::new();
         {
             let mut input = self.input.lock();
             for &byte in typed {
-                match (core::mem::take(&mut input.escaped), byte) {
-                    (false, ESCAPE) => input.escaped = true,
-                    (true, ESCAPED_END) => input.ended = true,
-                    (true, ESCAPED_INTERRUPT) => signals.push(SIGINT),
-                    (true, ESCAPED_QUIT) => signals.push(SIGQUIT),
-                    _ => input.bytes.push_back(byte),
+                match input.line.take(byte) {
+                    Some(Item::Byte(byte)) => input.bytes.push_back(byte),
+                    Some(Item::End) => input.ended = true,
+                    Some(escape) => escapes.push(escape),
+                    None => {}
                 }
             }
         }
         self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
-        for signal in signals {
-            self.target.send(signal);
+        for escape in escapes {
+            act(&self.target, escape);
         }
     }
 }
@@ -210,13 +227,14 @@ impl File for PlainConsole {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::ESCAPE;
     use base::io::SliceSink;
 
     /// A program that reads more slowly than the bytes come loses none of them.
     #[test]
     fn piped_input_waits_for_a_slow_program() {
         hal::sim::reset(1, 64);
-        let console = Console::new(false, &Arc::new(Target::default()));
+        let console = Console::new(false, None, &Arc::new(Target::default()));
         let plain = console.plain().expect("no terminal was asked for");
         let sent: Vec<u8> = (0..300_000_u32).map(|at| ((at * 7) >> 3) as u8).collect();
         let mut line = Vec::new();
@@ -226,7 +244,7 @@ mod tests {
             }
             line.push(byte);
         }
-        line.extend([ESCAPE, ESCAPED_END]);
+        line.extend([ESCAPE, b'd']);
         hal::sim::type_console(&line);
         // One interrupt: the line does not call again before it was read empty.
         console.receive();

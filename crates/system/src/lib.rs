@@ -9,11 +9,13 @@ extern crate alloc;
 
 mod console;
 mod go_environment;
+mod line;
 mod network;
 mod returned;
 mod root;
 mod start;
 mod step;
+mod target;
 
 pub use console::Console;
 pub use network::Link;

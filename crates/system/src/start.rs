@@ -1,9 +1,10 @@
 //! Putting the parts together.
 
-use crate::console::{Console, Target};
+use crate::console::Console;
 use crate::go_environment;
 use crate::network::{Link, Network};
 use crate::root;
+use crate::target::Target;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub cpus: u32,
     /// What typing raises.
     pub console_irq: Option<Irq>,
+    /// What the power button raises.
+    pub button_irq: Option<Irq>,
     /// Chooses among runnable tasks; `None`: first come, first served.
     pub shuffle: Option<Shuffle>,
     /// What to run in place of the program in the image.
@@ -128,6 +131,8 @@ pub struct System {
     pub(crate) network: Network,
     pub(crate) console: Console,
     pub(crate) console_interrupts: u64,
+    pub(crate) button_interrupts: u64,
+    pub(crate) target: Arc<Target>,
     /// Paths of what goes back to the host in the end.
     pub(crate) returns: Vec<String>,
     /// A CPU has seen that the program ended.
@@ -140,7 +145,10 @@ impl System {
     /// # Errors
     /// See [`StartError`].
     pub fn new(parts: Parts) -> Result<Self, StartError> {
-        let Parts { archive, mut config, links, seed, cpus, console_irq, shuffle, script } = parts;
+        let Parts { archive, mut config, links, seed, cpus, shuffle, script, .. } = parts;
+        let bits = |irq: Option<Irq>| irq.map_or(0, |irq| 1 << irq.0);
+        let (console_interrupts, button_interrupts) =
+            (bits(parts.console_irq), bits(parts.button_irq));
         let memory = hal::memory::statistics();
         let free_mebibytes = memory.free * base::PAGE_SIZE / (1 << 20);
         go_environment::fit_to_memory(&mut config.env, free_mebibytes);
@@ -157,7 +165,7 @@ impl System {
             config.trace,
         );
         let target = Arc::new(Target::default());
-        let console = Console::new(config.tty, &target);
+        let console = Console::new(config.tty, config.window, &target);
         let vfs = root::build(&archive, &machine, &console)?;
         root::write_missing(&vfs, &config.hostname)?;
         let network = Network::new(&machine, &config, links, Arc::clone(&vfs));
@@ -184,7 +192,6 @@ impl System {
         let affinity = Arc::default();
         let first = process.add_thread(0, Arc::clone(&affinity));
         let returns = config.returns;
-        let console_interrupts = console_irq.map_or(0, |irq| 1 << irq.0);
         let system = Self {
             executor,
             machine,
@@ -192,6 +199,8 @@ impl System {
             network,
             console,
             console_interrupts,
+            button_interrupts,
+            target,
             returns,
             ending: AtomicBool::new(false),
         };

@@ -55,6 +55,9 @@ impl System {
         if pending & self.console_interrupts != 0 {
             self.console.receive();
         }
+        if pending & self.button_interrupts != 0 && hal::power::button_pressed() {
+            self.target.terminate();
+        }
         let now = clock::now();
         self.network.poll_if_due(now, pending);
         self.machine.timers.expire(now);

@@ -18,5 +18,6 @@ fn host() -> Host<'static> {
             Err(_) => PathKind::Nothing,
         },
         terminal: terminal::is_ours(),
+        window: terminal::window(),
     }
 }

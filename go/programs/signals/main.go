@@ -2,7 +2,9 @@
 // Notify, Ignore, Reset, signals to the own process and to threads. With one:
 //
 //	wait      prints "ready", waits for SIGINT or SIGTERM, exits 0 with SIGINT, 3 with SIGTERM
-//	stubborn  prints "ready", ignores SIGINT and waits
+//	stubborn  prints "ready", ignores SIGINT and SIGTERM and waits
+//	window    prints the size of the terminal on standard input, "ready", and the size again with
+//	          each SIGWINCH, until that has 41 rows
 //	default   prints "ready", waits; SIGINT ends it by default
 //	kill NAME sends itself the signal and dies of it (TERM, INT, KILL, SEGV ...)
 //	input     copies standard input lines to output until "end", then exits 0
@@ -17,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/eggos/eggos/go/programs/internal/check"
 )
@@ -52,9 +55,11 @@ func special(arguments []string) {
 			os.Exit(4)
 		}
 	case "stubborn":
-		signal.Ignore(syscall.SIGINT)
+		signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
 		fmt.Println("ready")
 		time.Sleep(5 * time.Minute)
+	case "window":
+		window()
 	case "default":
 		fmt.Println("ready")
 		time.Sleep(5 * time.Minute)
@@ -74,6 +79,46 @@ func special(arguments []string) {
 		}
 		os.Exit(5)
 	}
+}
+
+// The size of the terminal on standard input: rows and columns.
+func size() [2]uint16 {
+	var size [4]uint16
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 0, syscall.TIOCGWINSZ, uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		fmt.Println("no size:", errno)
+		os.Exit(6)
+	}
+	return [2]uint16{size[0], size[1]}
+}
+
+func window() {
+	changed := make(chan os.Signal, 10)
+	signal.Notify(changed, syscall.SIGWINCH)
+	now := size()
+	fmt.Println("size", now)
+	fmt.Println("ready")
+	for now[0] != 41 {
+		select {
+		case <-changed:
+			now = size()
+			fmt.Println("size", now)
+		case <-time.After(time.Minute):
+			os.Exit(7)
+		}
+	}
+	// A change by the program itself is told too; the same size again is not.
+	for _, rows := range []uint16{42, 42, 43} {
+		wanted := [4]uint16{rows, now[1]}
+		syscall.Syscall(syscall.SYS_IOCTL, 0, syscall.TIOCSWINSZ, uintptr(unsafe.Pointer(&wanted)))
+		select {
+		case <-changed:
+			fmt.Println("set", size())
+		case <-time.After(time.Second):
+			fmt.Println("not told", size())
+		}
+	}
+	os.Exit(0)
 }
 
 func notify() {

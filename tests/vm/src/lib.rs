@@ -14,4 +14,5 @@ pub mod load;
 pub mod process;
 pub mod runner;
 pub mod suite;
+mod terminal;
 pub mod vm;

@@ -43,11 +43,13 @@ pub struct Process {
 impl Process {
     /// Starts the command in a process group of its own, so that everything it started ends with it.
     pub fn start(mut command: Command) -> Result<Self> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_with(command)
+    }
+
+    /// The same with the standard streams that the command has; those that are pipes are ours.
+    pub(crate) fn start_with(mut command: Command) -> Result<Self> {
+        command.process_group(0);
         let mut child =
             command.spawn().with_context(|| format!("start {:?}", command.get_program()))?;
         let output = Arc::new(Mutex::new(Vec::new()));
@@ -60,6 +62,11 @@ impl Process {
         }
         let stdin = child.stdin.take();
         Ok(Self { child, stdin, output, readers, ended: None })
+    }
+
+    /// What comes from there counts as printed.
+    pub(crate) fn collect_from(&mut self, from: impl Read + Send + 'static) {
+        self.readers.push(collect(from, &self.output));
     }
 
     /// Everything printed so far.

@@ -14,6 +14,7 @@ mod exits;
 mod machines;
 mod modules;
 mod network;
+mod power;
 mod process;
 mod processors;
 mod programs;
@@ -76,6 +77,7 @@ pub fn all() -> VecDeque<Test> {
         builds::tests(),
         exits::tests(),
         console::tests(),
+        power::tests(),
         network::tests(),
         machines::tests(),
         modules::tests(),

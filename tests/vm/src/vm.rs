@@ -158,7 +158,18 @@ impl Vm {
         self.start()?.expect(exit, limit)
     }
 
-    fn command(&self) -> Command {
+    /// The QEMU command that `egg run` would start, for a shell; its files lie in `folder`.
+    pub fn qemu_command(mut self, folder: &Path) -> Result<String> {
+        self.flags.push("--dry-run".into());
+        let output = self.command().env("XDG_CACHE_HOME", folder).output()?;
+        if !output.status.success() {
+            bail!("egg run --dry-run: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The command that starts it.
+    pub fn command(&self) -> Command {
         let (egg, flags) = match &self.mode {
             Mode::Native => {
                 let mut command = Command::new(&self.elf);

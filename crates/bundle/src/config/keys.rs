@@ -117,6 +117,7 @@ pub(super) const KEYS: &[Key] = &[
     flag!(trace),
     flag!(verbose),
     flag!(tty),
+    parsed!(window, "rows, columns, width and height such as \"24x80x0x0\""),
 ];
 
 const NETWORKS: [(&str, Network); 3] =

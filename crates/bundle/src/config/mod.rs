@@ -60,6 +60,8 @@ pub struct Config {
     pub verbose: bool,
     /// Standard input, output and error are a terminal.
     pub tty: bool,
+    /// The size of that terminal's window; `None`: not known.
+    pub window: Option<Window>,
 }
 
 impl Default for Config {
@@ -80,6 +82,7 @@ impl Default for Config {
             trace: false,
             verbose: false,
             tty: false,
+            window: None,
         }
     }
 }
@@ -119,6 +122,36 @@ impl FromStr for Subnet {
 impl fmt::Display for Subnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// The size of a terminal's window, `24x80x0x0`: what `struct winsize` holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Rows of characters.
+    pub rows: u16,
+    /// Columns of characters.
+    pub columns: u16,
+    /// Width in pixels, 0: not known.
+    pub width: u16,
+    /// Height in pixels, 0: not known.
+    pub height: u16,
+}
+
+impl FromStr for Window {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut numbers = text.split('x').map(str::parse);
+        let mut next = || numbers.next().ok_or(())?.map_err(|_| ());
+        let (rows, columns, width, height) = (next()?, next()?, next()?, next()?);
+        numbers.next().is_none().then_some(Self { rows, columns, width, height }).ok_or(())
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}x{}", self.rows, self.columns, self.width, self.height)
     }
 }
 

@@ -16,6 +16,7 @@ fn sample() -> Config {
         dns: vec![IpAddr::from([1, 1, 1, 1])],
         returns: vec!["/cover.out".into()],
         trace: true,
+        window: "24x80x0x1".parse().ok(),
         ..Config::default()
     }
 }
@@ -47,6 +48,7 @@ returns = ["/cover.out"]
 trace = true
 verbose = false
 tty = false
+window = "24x80x0x1"
 "#
     );
 }
@@ -137,5 +139,12 @@ proptest! {
     ) {
         let config = Config { program, args, ..Config::default() };
         prop_assert_eq!(Config::parse(config.render().as_bytes()), Ok(config));
+    }
+}
+
+#[test]
+fn a_window_has_four_numbers() {
+    for bad in ["", "24x80", "24x80x0x0x0", "24x80x0x-1", "24x80x0x65536"] {
+        assert_eq!(bad.parse::<Window>(), Err(()), "{bad}");
     }
 }

@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use crate::build::{self, Variant};
 use crate::process::Exit;
 use crate::suite::{LIMIT, Set, Test};
-use crate::vm::{Mode, Running, Vm};
+use crate::terminal::Terminal;
+use crate::vm::{BOOT_LIMIT, Mode, Running, Vm};
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
@@ -29,15 +30,22 @@ pub(super) fn tests() -> Vec<Test> {
         Test::new("console/terminate".into(), Set::Core, |mode| {
             let mut running = signals(mode, "wait")?;
             running.signal("TERM")?;
-            if matches!(mode, Mode::Native) {
-                return running.expect(Exit::Code(3), LIMIT);
-            }
-            // Whether egg hands SIGTERM on or ends the machine, it must end and not look like success.
-            match running.wait(LIMIT)? {
-                Exit::Code(0) => bail!("a terminated machine looks like success"),
-                _ => Ok(()),
-            }
+            running.expect(Exit::Code(3), LIMIT)
         }),
+        Test::new("console/terminate-default".into(), Set::Core, |mode| {
+            let mut running = signals(mode, "default")?;
+            running.signal("TERM")?;
+            let want =
+                if matches!(mode, Mode::Native) { Exit::Signal(15) } else { Exit::Code(143) };
+            running.expect(want, LIMIT)
+        }),
+        Test::new("console/quit".into(), Set::Core, |mode| {
+            let mut running = signals(mode, "default")?;
+            running.signal("QUIT")?;
+            let status = running.wait(LIMIT)?;
+            check_dump(status, &running.output())
+        }),
+        Test::new("console/window".into(), Set::Core, window),
     ]
 }
 
@@ -46,6 +54,36 @@ fn signals(mode: &Mode, how: &str) -> Result<Running> {
     let mut running = Vm::of(&elf, mode).args([how]).start()?;
     running.wait_for_text("ready")?;
     Ok(running)
+}
+
+/// Go's runtime says what its goroutines do, and exits with 2.
+fn check_dump(status: Exit, output: &str) -> Result<()> {
+    let words = ["SIGQUIT: quit", "goroutine 1 ", "[sleep]", "main.special"];
+    if status != Exit::Code(2) || !words.iter().all(|word| output.contains(word)) {
+        bail!("{status:?}, not with {words:?}:\n{output}");
+    }
+    Ok(())
+}
+
+/// The program has a terminal as large as the host's, and Ctrl-\\ on it is SIGQUIT.
+fn window(mode: &Mode) -> Result<()> {
+    let elf = build::go("programs/signals", build::NEWEST, Variant::Plain)?;
+    let terminal = Terminal::of(40, 100)?;
+    let mut running = terminal.start(Vm::of(&elf, mode).args(["window"]))?;
+    running.wait_for_text("ready", BOOT_LIMIT)?;
+    terminal.resize(41, 101)?;
+    let status = running.wait(LIMIT)?;
+    let told = running.output();
+    let want = "size [40 100]\r\nready\r\nsize [41 101]\r\nset [42 101]\r\nnot told [42 101]\r\nset [43 101]\r\n";
+    if status != Exit::Code(0) || !told.contains(want) {
+        bail!("{status:?}:\n{told}");
+    }
+    let terminal = Terminal::of(40, 100)?;
+    let mut running = terminal.start(Vm::of(&elf, mode).args(["default"]))?;
+    running.wait_for_text("ready", BOOT_LIMIT)?;
+    terminal.write(b"\x1c")?;
+    let status = running.wait(LIMIT)?;
+    check_dump(status, &running.output())
 }
 
 fn input(mode: &Mode) -> Result<()> {
