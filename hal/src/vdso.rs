@@ -1,4 +1,5 @@
-//! The clock functions that run inside the program, without a system call (vdso(7)).
+//! The functions that run inside the program, without a system call (vdso(7)): clocks and random
+//! bytes.
 //!
 //! Two pages, side by side: a data page that the kernel writes and the program reads, and the page
 //! with the code. The code finds the data by its distance, so the pair works at any address. The
@@ -6,7 +7,7 @@
 //!
 //! Data page (all little-endian): sequence number `u32` at 0 (odd while it is being changed),
 //! shift `u32` at 4, counter base `u64` at 8, multiplier `u64` at 16, wall clock at monotonic zero
-//! in nanoseconds `u64` at 24.
+//! in nanoseconds `u64` at 24, generation of the kernel's random numbers `u64` at 32.
 
 use crate::memory::Frame;
 use crate::types::VdsoParameters;
@@ -14,6 +15,17 @@ use core::sync::atomic::{Ordering, fence};
 
 /// Where the code must lie in its page. The data page comes right before that page.
 pub const CODE_OFFSET: usize = 1024;
+
+/// How much memory the program gives each thread for its random numbers: `batch` (96 bytes), `key`
+/// (32), `generation` (`u64`, that the key is of), `position` (`u8`, how much of the batch was given
+/// out), `in_use` (`u8`).
+const STATE_BYTES: usize = 144;
+const BATCH_BYTES: usize = 96;
+const STATE_GENERATION: usize = 128;
+const STATE_POSITION: usize = 136;
+const STATE_IN_USE: usize = 137;
+/// The kernel's generator is seeded before the program starts, and not again.
+const GENERATION: u64 = 1;
 
 /// A function in [`code`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,6 +166,200 @@ core::arch::global_asm!(
     "   syscall",
     "   ret",
     "eggos_vdso_clock_getres_end:",
+    // getrandom(rdi: bytes, rsi: their number, edx: flags, rcx: state, r8: its size). ChaCha20 with
+    // fast key erasure: what is given out is wiped, and each batch brings the next key.
+    ".balign 16",
+    "eggos_vdso_getrandom:",
+    // A size that no state has asks for what a state needs: size, protection and flags of mmap.
+    "   cmp r8, -1",
+    "   jne 20f",
+    "   mov rax, rdi",
+    "   or rax, rsi",
+    "   jnz 29f",
+    "   test edx, edx",
+    "   jnz 29f",
+    "   mov dword ptr [rcx], {state_bytes}",
+    "   mov dword ptr [rcx + 4], 3",
+    "   mov dword ptr [rcx + 8], 0x28",
+    "   mov dword ptr [rcx + 12], edx",
+    ".irp at, 16, 24, 32, 40, 48, 56",
+    "   mov [rcx + \\at], rax",
+    ".endr",
+    "   ret",
+    // In one page: then it is dropped as a whole or not at all.
+    "20: mov rax, -14",
+    "   mov r9d, ecx",
+    "   and r9d, 4095",
+    "   cmp r9d, 4096 - {state_bytes}",
+    "   ja 28f",
+    "   cmp r8, {state_bytes}",
+    "   jne 29f",
+    "   test edx, ~7",
+    "   jnz 29f",
+    "   xor eax, eax",
+    "   test rsi, rsi",
+    "   jz 28f",
+    // A signal handler that came in between has no state.
+    "   cmp byte ptr [rcx + {in_use}], 0",
+    "   jne 29f",
+    "   mov byte ptr [rcx + {in_use}], 1",
+    "   push rbx",
+    "   push rbp",
+    "   push r12",
+    "   push r13",
+    "   push r14",
+    "   mov rbx, rcx",
+    "   mov r12, rdi",
+    "   mov r13, rsi",
+    "   mov r14d, edx",
+    "   lea rbp, [rip + eggos_vdso_start - {data_distance}]",
+    "21: mov rax, [rbp + 32]",
+    "   cmp rax, [rbx + {generation}]",
+    "   je 22f",
+    // A new state, or one whose memory was dropped: a key from the kernel.
+    "   mov [rbx + {generation}], rax",
+    "   lea rdi, [rbx + {batch}]",
+    "   mov esi, 32",
+    "   xor edx, edx",
+    "   mov eax, 318",
+    "   syscall",
+    "   cmp rax, 32",
+    "   jne 27f",
+    "   mov byte ptr [rbx + {position}], {batch}",
+    "22: mov rdi, r12",
+    "   mov r9, r13",
+    // Gives r8 bytes of the batch; rdi: where to, r9: how many are wanted.
+    "23: movzx eax, byte ptr [rbx + {position}]",
+    "   mov r8d, {batch}",
+    "   sub r8, rax",
+    "   cmp r8, r9",
+    "   cmova r8, r9",
+    "   lea rsi, [rbx + rax]",
+    "   add byte ptr [rbx + {position}], r8b",
+    "   sub r9, r8",
+    "   xor edx, edx",
+    "   jmp 31f",
+    "30: mov rax, [rsi]",
+    "   mov [rsi], rdx",
+    "   mov [rdi], rax",
+    "   add rsi, 8",
+    "   add rdi, 8",
+    "31: sub r8, 8",
+    "   jae 30b",
+    "   add r8, 8",
+    "   jz 33f",
+    "32: movzx eax, byte ptr [rsi]",
+    "   mov [rsi], dl",
+    "   mov [rdi], al",
+    "   inc rsi",
+    "   inc rdi",
+    "   dec r8",
+    "   jnz 32b",
+    "33: test r9, r9",
+    "   jnz 24f",
+    // Memory that was dropped meanwhile has no generation, and had no key.
+    "   mov rax, [rbp + 32]",
+    "   cmp rax, [rbx + {generation}]",
+    "   jne 21b",
+    "   mov rax, r13",
+    "   mov byte ptr [rbx + {in_use}], dl",
+    "   pop r14",
+    "   pop r13",
+    "   pop r12",
+    "   pop rbp",
+    "   pop rbx",
+    "28: ret",
+    // Whole blocks go right to where they are wanted.
+    "24: xor r10d, r10d",
+    "   mov r11, r9",
+    "   shr r11, 6",
+    "   jz 25f",
+    "   and r9d, 63",
+    "   call 40f",
+    // The next batch, and the next key.
+    "25: mov r8, rdi",
+    "   mov rdi, rbx",
+    "   mov r11d, 2",
+    "   call 40f",
+    "   mov rdi, r8",
+    "   mov byte ptr [rbx + {position}], 0",
+    "   jmp 23b",
+    "27: xor eax, eax",
+    "   mov [rbx + {generation}], rax",
+    "   mov byte ptr [rbx + {in_use}], al",
+    "   mov rdi, r12",
+    "   mov rsi, r13",
+    "   mov edx, r14d",
+    "   pop r14",
+    "   pop r13",
+    "   pop r12",
+    "   pop rbp",
+    "   pop rbx",
+    "29: mov eax, 318",
+    "   syscall",
+    "   ret",
+    // r11 blocks of ChaCha20 (RFC 8439) to rdi, numbered from r10, with the state's key and no nonce.
+    // A row of the matrix a register; nothing secret goes to the stack or stays in a register.
+    "40: movdqu xmm4, [rip + 49f]",
+    "   movdqu xmm5, [rbx + {batch}]",
+    "   movdqu xmm6, [rbx + {batch} + 16]",
+    "41: movq xmm7, r10",
+    "   movdqa xmm0, xmm4",
+    "   movdqa xmm1, xmm5",
+    "   movdqa xmm2, xmm6",
+    "   movdqa xmm3, xmm7",
+    "   mov ecx, 10",
+    ".macro eggos_vdso_rotate row, left, right",
+    "   movdqa xmm8, \\row",
+    "   pslld \\row, \\left",
+    "   psrld xmm8, \\right",
+    "   por \\row, xmm8",
+    ".endm",
+    ".macro eggos_vdso_half_round",
+    "   paddd xmm0, xmm1",
+    "   pxor xmm3, xmm0",
+    "   pshuflw xmm3, xmm3, 0xb1",
+    "   pshufhw xmm3, xmm3, 0xb1",
+    "   paddd xmm2, xmm3",
+    "   pxor xmm1, xmm2",
+    "   eggos_vdso_rotate xmm1, 12, 20",
+    "   paddd xmm0, xmm1",
+    "   pxor xmm3, xmm0",
+    "   eggos_vdso_rotate xmm3, 8, 24",
+    "   paddd xmm2, xmm3",
+    "   pxor xmm1, xmm2",
+    "   eggos_vdso_rotate xmm1, 7, 25",
+    ".endm",
+    // The columns; then, turned, the diagonals.
+    "42: eggos_vdso_half_round",
+    "   pshufd xmm1, xmm1, 0x39",
+    "   pshufd xmm2, xmm2, 0x4e",
+    "   pshufd xmm3, xmm3, 0x93",
+    "   eggos_vdso_half_round",
+    "   pshufd xmm1, xmm1, 0x93",
+    "   pshufd xmm2, xmm2, 0x4e",
+    "   pshufd xmm3, xmm3, 0x39",
+    "   dec ecx",
+    "   jnz 42b",
+    "   paddd xmm0, xmm4",
+    "   paddd xmm1, xmm5",
+    "   paddd xmm2, xmm6",
+    "   paddd xmm3, xmm7",
+    "   movdqu [rdi], xmm0",
+    "   movdqu [rdi + 16], xmm1",
+    "   movdqu [rdi + 32], xmm2",
+    "   movdqu [rdi + 48], xmm3",
+    "   add rdi, 64",
+    "   inc r10",
+    "   dec r11",
+    "   jnz 41b",
+    ".irp row, xmm0, xmm1, xmm2, xmm3, xmm5, xmm6, xmm8",
+    "   pxor \\row, \\row",
+    ".endr",
+    "   ret",
+    ".balign 16",
+    "49: .ascii \"expand 32-byte k\"",
+    "eggos_vdso_getrandom_end:",
     "eggos_vdso_end:",
     // Start and length of each, in the order of NAMES.
     ".balign 4",
@@ -168,18 +374,26 @@ core::arch::global_asm!(
     "   .long eggos_vdso_getcpu_end - eggos_vdso_getcpu",
     "   .long eggos_vdso_clock_getres - eggos_vdso_start",
     "   .long eggos_vdso_clock_getres_end - eggos_vdso_clock_getres",
+    "   .long eggos_vdso_getrandom - eggos_vdso_start",
+    "   .long eggos_vdso_getrandom_end - eggos_vdso_getrandom",
     ".popsection",
     data_distance = const CODE_OFFSET + 4096,
+    state_bytes = const STATE_BYTES,
+    batch = const BATCH_BYTES,
+    generation = const STATE_GENERATION,
+    position = const STATE_POSITION,
+    in_use = const STATE_IN_USE,
 );
 
 /// Names of the functions, in the order in which the code has them.
 #[cfg(target_arch = "x86_64")]
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "__vdso_clock_gettime",
     "__vdso_gettimeofday",
     "__vdso_time",
     "__vdso_getcpu",
     "__vdso_clock_getres",
+    "__vdso_getrandom",
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -223,6 +437,7 @@ pub fn write_data(page: &Frame, parameters: &VdsoParameters) {
     page.write(8, &parameters.tsc_base.to_le_bytes());
     page.write(16, &parameters.multiplier.to_le_bytes());
     page.write(24, &parameters.wall_at_zero.to_le_bytes());
+    page.write(32, &GENERATION.to_le_bytes());
     fence(Ordering::SeqCst);
     page.write(0, &even.wrapping_add(2).to_le_bytes());
 }

@@ -1,8 +1,11 @@
 //! Programs that judge themselves, each built by every Go version.
 
+use anyhow::{Result, bail};
+
 use crate::build::{self, Variant};
+use crate::process::Exit;
 use crate::suite::{LIMIT, Set, Test};
-use crate::vm::Vm;
+use crate::vm::{Mode, Vm};
 
 struct Program {
     name: &'static str,
@@ -43,6 +46,7 @@ const PROGRAMS: &[Program] = &[
     program("sleepacc"),
     program("pprof"),
     program("calls"),
+    program("random"),
 ];
 
 pub(super) fn tests() -> Vec<Test> {
@@ -61,5 +65,20 @@ pub(super) fn tests() -> Vec<Test> {
             }));
         }
     }
+    let without = Test::new("random/without-calls".into(), Set::Core, without_calls);
+    tests.push(without.in_machine());
     tests
+}
+
+/// Thousands of reads of random bytes ask the kernel only for each thread's key (Go 1.24 and later).
+fn without_calls(mode: &Mode) -> Result<()> {
+    const CALLS_MAX: usize = 64;
+    let elf = build::go("programs/random", build::NEWEST, Variant::Plain)?;
+    let mut running = Vm::of(&elf, mode).flags(["--trace"]).start()?;
+    running.expect(Exit::Code(0), LIMIT)?;
+    let calls = running.output().matches("getrandom(").count();
+    if !(1..=CALLS_MAX).contains(&calls) {
+        bail!("{calls} calls of getrandom");
+    }
+    Ok(())
 }
