@@ -157,6 +157,7 @@ impl Future for Sleep {
             heap.order.push(Reverse((self.deadline, sequence)));
             heap.wakers.insert(sequence, context.waker().clone());
             shard.earliest.fetch_min(self.deadline.nanoseconds(), Ordering::Relaxed);
+            hal::clock::arm_sooner(self.deadline);
             self.place = Some((here, sequence));
             return Poll::Pending;
         };

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use base::{Errno, Fd, Signal, UserAddr};
 use core::future::Future;
 use core::pin::Pin;
+use hal::Registers;
 use hal::user::UserContext;
 use mm::Mm;
 
@@ -16,59 +17,81 @@ pub struct Call<'a> {
     pub thread: &'a Arc<Thread>,
     /// Its registers, with the call's number still in `rax`.
     pub user: &'a mut UserContext,
-    /// The six argument registers, untouched: `rdi, rsi, rdx, r10, r8, r9`.
-    pub arguments: [u64; 6],
+}
+
+/// The six argument registers.
+#[must_use]
+pub(crate) fn arguments(registers: &Registers) -> [u64; 6] {
+    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
 }
 
 impl Call<'_> {
     /// The calling process.
     #[must_use]
+    #[inline]
     pub fn process(&self) -> &Arc<Process> {
         &self.thread.process
     }
 
     /// The program's memory.
     #[must_use]
+    #[inline]
     pub fn memory(&self) -> &Arc<Mm> {
         &self.thread.process.memory
     }
 
+    #[inline]
     fn argument(&self, index: usize) -> u64 {
-        self.arguments.get(index).copied().unwrap_or(0)
+        let registers = &self.user.registers;
+        match index {
+            0 => registers.rdi,
+            1 => registers.rsi,
+            2 => registers.rdx,
+            3 => registers.r10,
+            4 => registers.r8,
+            5 => registers.r9,
+            _ => 0,
+        }
     }
 
     /// Argument `index` as a 64-bit number: `size_t`, `unsigned long`.
     #[must_use]
+    #[inline]
     pub fn long(&self, index: usize) -> u64 {
         self.argument(index)
     }
 
     /// Argument `index` as a C `int`: the low 32 bits, as the ABI says.
     #[must_use]
+    #[inline]
     pub fn int(&self, index: usize) -> i32 {
         (self.argument(index) as u32).cast_signed()
     }
 
     /// Argument `index` as a C `unsigned int`: the low 32 bits.
     #[must_use]
+    #[inline]
     pub fn unsigned(&self, index: usize) -> u32 {
         self.argument(index) as u32
     }
 
     /// Argument `index` as a length in bytes.
     #[must_use]
+    #[inline]
     pub fn size(&self, index: usize) -> usize {
         usize::try_from(self.argument(index)).unwrap_or(usize::MAX)
     }
 
     /// Argument `index` as a descriptor number.
     #[must_use]
+    #[inline]
     pub fn fd(&self, index: usize) -> Fd {
         Fd(self.int(index))
     }
 
     /// Argument `index` as a pointer.
     #[must_use]
+    #[inline]
     pub fn address(&self, index: usize) -> UserAddr {
         UserAddr(self.argument(index))
     }

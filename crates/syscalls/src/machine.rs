@@ -101,14 +101,11 @@ impl Machine {
         &self.slice_ends[hal::cpu::current().0 as usize % self.slice_ends.len()]
     }
 
-    /// This CPU is about to run the program: arms the timer for the next thing to come, the end of
-    /// this turn or a deadline, and leaves tasks that wait for it to CPUs that have nothing to do.
-    /// Cheap when nothing changed.
-    pub fn prepare_for_user(&self) {
+    /// This CPU is about to run the program for a turn: arms the timer for the next thing to come,
+    /// the end of the turn or a deadline. What comes up during the turn arms it sooner.
+    pub fn arm_turn(&self) {
         let slice_end = Instant::from_nanoseconds(self.slice_end().load(Ordering::Relaxed));
-        let deadline = self.timers.earliest().min(slice_end);
-        hal::clock::arm(Some(deadline));
-        self.spawner.share();
+        hal::clock::arm(Some(self.timers.earliest().min(slice_end)));
     }
 
     /// A task's turn starts.
@@ -119,6 +116,7 @@ impl Machine {
     /// The running task's turn ends at `deadline` if not before.
     pub fn shorten_turn(&self, deadline: Instant) {
         self.slice_end().fetch_min(deadline.nanoseconds(), Ordering::Relaxed);
+        hal::clock::arm_sooner(deadline);
     }
 
     /// True when the running task should let others run: devices, timers, or its turn is over.

@@ -103,8 +103,8 @@ pub const FAMILIES: &[Family] = &[
 /// One past the highest number in the index.
 const INDEX_LENGTH: usize = 512;
 
-/// Position of each number: (family, row), built at compile time.
-static INDEX: [Option<(u8, u8)>; INDEX_LENGTH] = {
+/// The row of each number, built at compile time.
+static INDEX: [Option<&Row>; INDEX_LENGTH] = {
     let mut index = [None; INDEX_LENGTH];
     let mut family = 0;
     while family < FAMILIES.len() {
@@ -113,7 +113,7 @@ static INDEX: [Option<(u8, u8)>; INDEX_LENGTH] = {
         while row < rows.len() {
             let number = rows[row].number as usize;
             assert!(index[number].is_none(), "two rows for one system call");
-            index[number] = Some((family as u8, row as u8));
+            index[number] = Some(&rows[row]);
             row += 1;
         }
         family += 1;
@@ -125,8 +125,7 @@ static INDEX: [Option<(u8, u8)>; INDEX_LENGTH] = {
 #[inline]
 #[must_use]
 pub fn lookup(number: u64) -> Option<&'static Row> {
-    let (family, row) = (*INDEX.get(usize::try_from(number).ok()?)?)?;
-    FAMILIES.get(usize::from(family))?.rows.get(usize::from(row))
+    *INDEX.get(usize::try_from(number).ok()?)?
 }
 
 /// `docs/syscalls.md`.

@@ -1,6 +1,6 @@
 //! A thread, and its life.
 
-use crate::call::{Failure, Restart};
+use crate::call::{Failure, Restart, Waiting};
 use crate::credentials::Credentials;
 use crate::dispatch::{self, Step};
 use crate::prctl;
@@ -25,7 +25,8 @@ pub struct Thread {
     /// The process it belongs to.
     pub process: Arc<Process>,
     pub(crate) signals: SpinLock<ThreadSignals>,
-    /// Something wants to be looked at before the program goes on: a signal, or the end.
+    /// Something wants to be looked at before the program goes on: a signal, or the end of the
+    /// process.
     attention: AtomicBool,
     /// The CPU that runs the program for this thread right now, plus 1; 0: none.
     running_on: AtomicU32,
@@ -90,7 +91,8 @@ impl Thread {
             tid,
             process,
             signals: SpinLock::ranked(Rank::Signals, ThreadSignals { mask, ..Default::default() }),
-            attention: AtomicBool::new(false),
+            // The end of the process may have come before this thread was known.
+            attention: AtomicBool::new(true),
             running_on: AtomicU32::new(0),
             affinity,
             interruption: WaitQueue::new(),
@@ -155,11 +157,14 @@ impl Thread {
 
     /// Runs the program until it traps; not at all (as after an interrupt) when the thread was
     /// called meanwhile.
+    #[inline]
     fn run_program(&self, user: &mut UserContext) -> Trap {
         let space = self.process.memory.space();
         if hal::cpu::count() == 1 {
             return user.run(space);
         }
+        // Tasks that stand behind this one are left to CPUs that have nothing to do.
+        self.process.machine.spawner.share();
         self.running_on.store(hal::cpu::current().0 + 1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let trap = match self.attention.load(Ordering::Relaxed) {
@@ -170,6 +175,7 @@ impl Thread {
         trap
     }
 
+    #[inline]
     pub(crate) fn take_attention(&self) -> bool {
         self.attention.load(Ordering::Acquire) && self.attention.swap(false, Ordering::AcqRel)
     }
@@ -296,34 +302,58 @@ pub async fn run(thread: Arc<Thread>, user: UserContext) {
 }
 
 async fn run_body(thread: Arc<Thread>, mut user: UserContext) {
-    let machine = Arc::clone(&thread.process.machine);
-    let mut code = 0;
-    while !thread.process.is_exiting() {
-        machine.prepare_for_user();
-        match thread.run_program(&mut user) {
-            Trap::Syscall => {
-                if let Step::Ended(status) = dispatch::call(&thread, &mut user).await {
-                    code = status;
-                    break;
-                }
+    let code = loop {
+        match run_until_stop(&thread, &mut user) {
+            Stop::Sleep(call) => dispatch::woken(&thread, &mut user, call.await),
+            Stop::Yield => sched::yield_now().await,
+            Stop::End(code) => break code,
+        }
+    };
+    end(&thread, code);
+}
+
+/// Why a thread stops running the program.
+enum Stop {
+    /// It made a call that sleeps.
+    Sleep(Waiting),
+    /// It is the turn of others.
+    Yield,
+    /// It is over, with this exit code.
+    End(u8),
+}
+
+/// Runs the program, and whatever it traps for that is done at once: most calls and faults. No
+/// future is in between.
+fn run_until_stop(thread: &Arc<Thread>, user: &mut UserContext) -> Stop {
+    let machine = &*thread.process.machine;
+    machine.arm_turn();
+    loop {
+        if thread.take_attention() {
+            deliver::pending(thread, user);
+            if thread.process.is_exiting() {
+                return Stop::End(0);
             }
+        }
+        match thread.run_program(user) {
+            Trap::Syscall => match dispatch::call(thread, user) {
+                Step::Continue => {}
+                Step::Sleeps(call) => return Stop::Sleep(call),
+                Step::Ended(code) => return Stop::End(code),
+            },
             Trap::PageFault(fault) => {
                 if let Err(error) = thread.process.memory.fault(&fault) {
-                    deliver::raise_page_fault(&thread, &fault, error);
+                    deliver::raise_page_fault(thread, &fault, error);
                 }
             }
-            Trap::Exception(exception) => deliver::raise_exception(&thread, &mut user, exception),
+            Trap::Exception(exception) => deliver::raise_exception(thread, user, exception),
             Trap::Interrupt => {
                 if machine.yield_due() || !thread.affinity.allows(hal::cpu::current()) {
-                    sched::yield_now().await;
+                    return Stop::Yield;
                 }
+                machine.arm_turn();
             }
         }
-        if thread.take_attention() {
-            deliver::pending(&thread, &mut user);
-        }
     }
-    end(&thread, code);
 }
 
 /// The thread is over: clears the word that joiners wait on (clone(2), `CLONE_CHILD_CLEARTID`).

@@ -1,12 +1,14 @@
 //! `--trace`: system calls as strace(1) prints them.
 
-use crate::call::Call;
+use crate::call::{self, Call};
 use crate::process::Process;
-use crate::table::Row;
+use crate::table::{self, Row};
+use crate::thread::Thread;
 use alloc::format;
 use alloc::string::String;
 use base::{Errno, UserAddr};
 use core::fmt::Write;
+use hal::Registers;
 
 /// Longest text shown of a buffer or a string, in bytes.
 const SHOWN_BYTES: usize = 48;
@@ -42,15 +44,11 @@ pub enum Argument {
     Flags(&'static [(u64, &'static str)]),
 }
 
-/// Prints one finished call on the console.
-pub fn print(
-    process: &Process,
-    tid: base::Tid,
-    row: Option<&Row>,
-    number: u64,
-    arguments: &[u64; 6],
-    result: &Result<usize, Errno>,
-) {
+/// Prints one finished call on the console; its number and arguments are still in the registers.
+#[cold]
+pub fn print(thread: &Thread, registers: &Registers, result: &Result<usize, Errno>) {
+    let (process, tid, number) = (&*thread.process, thread.tid, registers.rax);
+    let (row, arguments) = (table::lookup(number), &call::arguments(registers));
     let mut line = format!("[{tid}] ");
     match row {
         Some(row) => {

@@ -87,6 +87,12 @@ pub fn arm(deadline: Option<Instant>) {
     processor::this().armed.set(deadline.map_or(NEVER, Instant::nanoseconds));
 }
 
+/// Asks for a timer interrupt at `deadline` unless one was asked for that comes earlier.
+pub fn arm_sooner(deadline: Instant) {
+    let armed = &processor::this().armed;
+    armed.set(armed.get().min(deadline.nanoseconds()));
+}
+
 /// How long it is until the armed deadline.
 pub(super) fn until_armed() -> Option<Duration> {
     let armed = processor::this().armed.get();

@@ -38,6 +38,13 @@ pub fn arm(deadline: Option<Instant>) {
     ARMED.set(armed);
 }
 
+/// Asks for a timer interrupt at `deadline` unless one was asked for that comes earlier.
+pub fn arm_sooner(deadline: Instant) {
+    if armed().is_none_or(|armed| deadline < armed) {
+        arm(Some(deadline));
+    }
+}
+
 fn this() -> usize {
     super::cpu::current().0 as usize % 64
 }

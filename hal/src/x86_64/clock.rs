@@ -82,6 +82,14 @@ pub fn arm(deadline: Option<Instant>) {
     }
 }
 
+/// Asks for a timer interrupt at `deadline` unless one was asked for that comes earlier.
+#[inline]
+pub fn arm_sooner(deadline: Instant) {
+    if deadline.nanoseconds() < percpu::this().armed.get() {
+        arm(Some(deadline));
+    }
+}
+
 /// Tells the hardware.
 fn program(deadline: u64) {
     percpu::this().timer.set(deadline);

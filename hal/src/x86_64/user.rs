@@ -21,6 +21,8 @@ const FLAG_RESUME: u64 = 1 << 16;
 const USER_FLAGS: u64 = 0x0025_4dd5;
 /// IF and the bit that is always set.
 const FIXED_FLAGS: u64 = FLAG_INTERRUPT | 2;
+/// What SYSRET can restore: TF and RF need IRET.
+const FAST_FLAGS: u64 = USER_FLAGS & !(FLAG_TRAP | FLAG_RESUME);
 
 /// The register file of one thread: general registers and vector state.
 pub struct UserContext {
@@ -59,7 +61,24 @@ pub(super) fn init_processor() {
 }
 
 const fn is_canonical(address: u64) -> bool {
-    (address as i64) << 16 >> 16 == address as i64
+    are_canonical(address, address)
+}
+
+/// True when both are: bits 47 to 63 of each are equal.
+const fn are_canonical(one: u64, other: u64) -> bool {
+    const HALF: u64 = 1 << 47;
+    (one.wrapping_add(HALF) | other.wrapping_add(HALF)) >> 48 == 0
+}
+
+/// True when SYSRET restores these: the program made a system call, and nothing but its result was
+/// changed. SYSRET sets rip from rcx and the flags from r11; with an rcx that is not canonical it
+/// would fault in ring 0 on some processors.
+#[inline]
+const fn is_fast(registers: &Registers) -> bool {
+    registers.rcx == registers.rip
+        && registers.r11 == registers.rflags
+        && registers.r11 & !FAST_FLAGS == FIXED_FLAGS
+        && registers.rip < USER_END
 }
 
 /// Loads the program's FS and GS bases; both are canonical.
@@ -117,27 +136,26 @@ impl UserContext {
     /// not canonical become 0.
     pub fn run(&mut self, space: &AddressSpace) -> Trap {
         let registers = &mut self.registers;
-        registers.rflags = registers.rflags & USER_FLAGS | FIXED_FLAGS;
-        if !is_canonical(registers.rip) {
-            return Trap::Exception(Exception {
-                vector: vector::GENERAL_PROTECTION,
-                error_code: 0,
-            });
+        let fast = is_fast(registers);
+        if !fast {
+            registers.rflags = registers.rflags & USER_FLAGS | FIXED_FLAGS;
+            if !is_canonical(registers.rip) {
+                return Trap::Exception(Exception {
+                    vector: vector::GENERAL_PROTECTION,
+                    error_code: 0,
+                });
+            }
         }
-        for base in [&mut registers.fs_base, &mut registers.gs_base] {
-            if !is_canonical(*base) {
-                *base = 0;
+        if !are_canonical(registers.fs_base, registers.gs_base) {
+            for base in [&mut registers.fs_base, &mut registers.gs_base] {
+                if !is_canonical(*base) {
+                    *base = 0;
+                }
             }
         }
         space.enter();
         self.vector.load();
         load_bases(registers.fs_base, registers.gs_base);
-        // SYSRET sets rip from rcx and the flags from r11. With a non-canonical rcx it would fault
-        // in ring 0 on some processors; TF and RF need IRET.
-        let fast = registers.rcx == registers.rip
-            && registers.r11 == registers.rflags
-            && registers.rip < USER_END
-            && registers.rflags & (FLAG_TRAP | FLAG_RESUME) == 0;
         // SAFETY: the registers were checked and everything else is loaded; `self` is borrowed
         // until the call returns.
         let cause = unsafe { trap::enter(registers, fast) };
