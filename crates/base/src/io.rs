@@ -3,8 +3,11 @@
 //!
 //! A file's `read` fills a [`Sink`]; its `write` drains a [`Source`]. So no file knows about user
 //! memory, and no byte is copied twice.
+//!
+//! [`COPIED_AT_ONCE`]: crate::sync::COPIED_AT_ONCE
 
 use crate::Errno;
+use alloc::vec::Vec;
 
 /// Takes bytes.
 pub trait Sink {
@@ -16,6 +19,22 @@ pub trait Sink {
     /// # Errors
     /// `EFAULT` when not one byte could be stored. A partial store is `Ok` with its length.
     fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// As [`Sink::put`], for a caller that holds a lock: stops, also with nothing stored, where a
+    /// page would have to be made first, and after [`COPIED_AT_ONCE`] bytes. [`fill`] goes on from
+    /// there without the lock.
+    fn put_present(&mut self, bytes: &[u8]) -> usize {
+        self.put(bytes).unwrap_or(0)
+    }
+
+    /// Without a lock: makes it possible to go on after [`Sink::put_present`] stopped. `false`: it
+    /// did not stop.
+    ///
+    /// # Errors
+    /// `EFAULT`: memory accepts no more.
+    fn resume(&mut self) -> Result<bool, Errno> {
+        Ok(false)
+    }
 }
 
 /// Gives bytes.
@@ -28,6 +47,83 @@ pub trait Source {
     /// # Errors
     /// `EFAULT` when not one byte could be read. A partial read is `Ok` with its length.
     fn take(&mut self, into: &mut [u8]) -> Result<usize, Errno>;
+
+    /// As [`Source::take`], for a caller that holds a lock: stops, also with nothing moved, where a
+    /// page would have to be made first, and after [`COPIED_AT_ONCE`] bytes. [`drain`] goes on from
+    /// there without the lock.
+    fn take_present(&mut self, into: &mut [u8]) -> usize {
+        self.take(into).unwrap_or(0)
+    }
+
+    /// Without a lock: makes it possible to go on after [`Source::take_present`] stopped. `false`:
+    /// it did not stop.
+    ///
+    /// # Errors
+    /// `EFAULT`: memory gives no more.
+    fn resume(&mut self) -> Result<bool, Errno> {
+        Ok(false)
+    }
+}
+
+/// Repeats `read`, which fills `sink` with [`Sink::put_present`] under a lock, as long as it stops
+/// at the program's memory. It is told whether bytes have been moved before.
+///
+/// # Errors
+/// Those of `read` before a byte was moved. `EFAULT`: not one byte could be stored.
+pub fn fill(
+    sink: &mut dyn Sink,
+    mut read: impl FnMut(&mut dyn Sink, bool) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let mut total = 0;
+    loop {
+        total += go_on(read(sink, total > 0), total)?;
+        if !go_on(sink.resume(), total)? {
+            return Ok(total);
+        }
+    }
+}
+
+/// Repeats `write`, which drains `source` with [`Source::take_present`] under a lock, as long as it
+/// stops at the program's memory. It is told whether bytes have been moved before.
+///
+/// # Errors
+/// Those of `write` before a byte was moved. `EFAULT`: not one byte could be read.
+pub fn drain(
+    source: &mut dyn Source,
+    mut write: impl FnMut(&mut dyn Source, bool) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let mut total = 0;
+    loop {
+        total += go_on(write(source, total > 0), total)?;
+        if !go_on(source.resume(), total)? {
+            return Ok(total);
+        }
+    }
+}
+
+/// An error after `total` bytes is told by the next call.
+#[inline]
+fn go_on<T: Default>(result: Result<T, Errno>, total: usize) -> Result<T, Errno> {
+    if total > 0 { Ok(result.unwrap_or_default()) } else { result }
+}
+
+/// Moves all that `source` has left into a buffer, after `head` bytes that stay 0.
+///
+/// # Errors
+/// `EFAULT`: not all could be read. `ENOBUFS`: no memory.
+pub fn take_all(source: &mut dyn Source, head: usize) -> Result<Vec<u8>, Errno> {
+    let bytes = head + source.remaining();
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).map_err(|_| Errno::ENOBUFS)?;
+    buffer.resize(bytes, 0);
+    let mut done = head;
+    while done < bytes {
+        match source.take(buffer.get_mut(done..).unwrap_or_default())? {
+            0 => return Err(Errno::EFAULT),
+            count => done += count,
+        }
+    }
+    Ok(buffer)
 }
 
 /// A [`Sink`] into a kernel buffer.

@@ -2,10 +2,13 @@
 //!
 //! `hal` copies until a page refuses; the page is then made as for a touch of the program, and the
 //! copy goes on. What cannot be made is `EFAULT`.
+//!
+//! Under a lock no page is made (`docs/adr/0001`): there are copies that stop instead.
 
 use crate::memory::Mm;
 use alloc::vec::Vec;
 use base::address::USER_END;
+use base::sync;
 use base::{Errno, PAGE_SIZE, UserAddr};
 use core::cmp::min;
 use hal::{Access, UserFault, usercopy};
@@ -51,6 +54,7 @@ impl Mm {
         access: Access,
         mut copy: impl FnMut(UserAddr, usize) -> Result<(), UserFault>,
     ) -> usize {
+        sync::pages_may_be_made();
         if !is_user(start, length) {
             return 0;
         }
@@ -96,6 +100,44 @@ impl Mm {
         self.copy_loop(to, bytes.len(), Access::Write, |at, done| {
             usercopy::copy_to_user(&self.space, at, bytes.get(done..).unwrap_or_default())
         })
+    }
+
+    /// Copies from the program's memory up to the first page that would have to be made; returns
+    /// how much that was.
+    #[inline]
+    pub(crate) fn read_present(&self, from: UserAddr, into: &mut [u8]) -> usize {
+        sync::bytes_are_copied(into.len());
+        let length = into.len();
+        let result = usercopy::copy_from_user(&self.space, into, from);
+        result.map_or_else(|fault| min(fault.copied, length), |()| length)
+    }
+
+    /// Copies to the program's memory up to the first page that would have to be made; returns how
+    /// much that was.
+    #[inline]
+    pub(crate) fn write_present(&self, to: UserAddr, bytes: &[u8]) -> usize {
+        sync::bytes_are_copied(bytes.len());
+        let result = usercopy::copy_to_user(&self.space, to, bytes);
+        result.map_or_else(|fault| min(fault.copied, bytes.len()), |()| bytes.len())
+    }
+
+    /// Writes a structure, under a lock: `false` when a page would have to be made first.
+    #[must_use]
+    pub fn write_if_present(&self, to: UserAddr, bytes: &[u8]) -> bool {
+        is_user(to, bytes.len()) && self.write_present(to, bytes) == bytes.len()
+    }
+
+    /// Makes pages for a copy of `bytes` bytes at `at` that stopped there; at least the first.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub fn prepare(&self, at: UserAddr, bytes: usize, access: Access) -> Result<(), Errno> {
+        sync::pages_may_be_made();
+        if !is_user(at, 1) || self.touch(at, access).is_err() {
+            return Err(Errno::EFAULT);
+        }
+        self.touch_ahead(at, bytes, access);
+        Ok(())
     }
 
     /// Copies from the program's memory.
@@ -201,6 +243,13 @@ impl Mm {
         self.word(from, Access::Read, || usercopy::load_u32(&self.space, from))
     }
 
+    /// As [`Mm::load_u32`], under a lock: `None` when its page would have to be made first.
+    #[must_use]
+    pub fn load_u32_if_present(&self, from: UserAddr) -> Option<u32> {
+        let valid = from.0.is_multiple_of(4) && is_user(from, 4);
+        valid.then(|| usercopy::load_u32(&self.space, from).ok()).flatten()
+    }
+
     /// Replaces an aligned 32-bit word by `new` if it holds `expected`; returns what it held.
     ///
     /// # Errors
@@ -228,6 +277,7 @@ impl Mm {
         if !is_user(at, 4) {
             return Err(Errno::EFAULT);
         }
+        sync::pages_may_be_made();
         let mut progress = Progress::new();
         loop {
             match attempt() {

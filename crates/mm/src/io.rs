@@ -4,7 +4,9 @@ use crate::memory::Mm;
 use alloc::vec::Vec;
 use base::address::USER_END;
 use base::io::{Sink, Source};
+use base::sync::COPIED_AT_ONCE;
 use base::{Errno, UserAddr};
+use hal::Access;
 
 /// Most pieces of one readv or writev (`UIO_MAXIOV`).
 const MAXIMUM_PIECES: usize = 1024;
@@ -52,6 +54,11 @@ impl<'a> Cursor<'a> {
         self.remaining -= bytes.min(self.remaining);
     }
 
+    /// Where a copy stopped, and how much is left in that piece.
+    fn rest(&mut self) -> Option<Piece> {
+        self.next(usize::MAX)
+    }
+
     /// Moves up to `limit` bytes with `copy(address, done, count)`, piece by piece, until one
     /// falls short.
     fn transfer(
@@ -72,23 +79,68 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// How far copies under a lock have come.
+struct Hold {
+    /// Bytes that may still be copied before the lock must be opened.
+    left: usize,
+    /// The last copy fell short.
+    stopped: bool,
+    /// How often it did without moving a byte.
+    fruitless: u32,
+}
+
+impl Hold {
+    /// How often a page may refuse, though it was made present, before it is given up.
+    const PATIENCE: u32 = 16;
+
+    const fn new() -> Self {
+        Self { left: COPIED_AT_ONCE, stopped: false, fruitless: 0 }
+    }
+
+    /// A copy of `asked` bytes moved `moved`.
+    #[inline]
+    fn note(&mut self, asked: usize, moved: usize) {
+        self.left -= moved.min(self.left);
+        self.stopped = moved < asked;
+        if moved > 0 {
+            self.fruitless = 0;
+        }
+    }
+
+    /// The lock is open again; makes the page at which a copy stopped. `false`: none did.
+    fn open(&mut self, memory: &Mm, rest: Option<Piece>, access: Access) -> Result<bool, Errno> {
+        let Some(piece) = rest.filter(|_| self.stopped) else { return Ok(false) };
+        if self.left > 0 {
+            self.fruitless += 1;
+            if self.fruitless > Self::PATIENCE {
+                return Err(Errno::EFAULT);
+            }
+            memory.prepare(piece.address, piece.bytes, access)?;
+        }
+        self.left = COPIED_AT_ONCE;
+        self.stopped = false;
+        Ok(true)
+    }
+}
+
 /// User memory that a read fills.
 pub struct UserSink<'a> {
     memory: &'a Mm,
     cursor: Cursor<'a>,
+    hold: Hold,
 }
 
 impl<'a> UserSink<'a> {
     /// A sink into one range.
     #[must_use]
     pub fn new(memory: &'a Mm, address: UserAddr, bytes: usize) -> Self {
-        Self { memory, cursor: Cursor::new(Piece { address, bytes }, &[]) }
+        Self { memory, cursor: Cursor::new(Piece { address, bytes }, &[]), hold: Hold::new() }
     }
 
     /// A sink into several ranges, one after the other.
     #[must_use]
     pub fn scatter(memory: &'a Mm, pieces: &'a [Piece]) -> Self {
-        Self { memory, cursor: Cursor::new(Piece::default(), pieces) }
+        Self { memory, cursor: Cursor::new(Piece::default(), pieces), hold: Hold::new() }
     }
 }
 
@@ -103,25 +155,44 @@ impl Sink for UserSink<'_> {
             memory.write_partly(address, bytes.get(done..done + count).unwrap_or_default())
         })
     }
+
+    fn put_present(&mut self, bytes: &[u8]) -> usize {
+        let memory = self.memory;
+        let moved =
+            self.cursor.transfer(bytes.len().min(self.hold.left), |address, done, count| {
+                memory.write_present(address, bytes.get(done..done + count).unwrap_or_default())
+            });
+        let moved = moved.unwrap_or(0);
+        self.hold.note(bytes.len(), moved);
+        moved
+    }
+
+    fn resume(&mut self) -> Result<bool, Errno> {
+        if !self.hold.stopped {
+            return Ok(false);
+        }
+        self.hold.open(self.memory, self.cursor.rest(), Access::Write)
+    }
 }
 
 /// User memory that a write drains.
 pub struct UserSource<'a> {
     memory: &'a Mm,
     cursor: Cursor<'a>,
+    hold: Hold,
 }
 
 impl<'a> UserSource<'a> {
     /// A source of one range.
     #[must_use]
     pub fn new(memory: &'a Mm, address: UserAddr, bytes: usize) -> Self {
-        Self { memory, cursor: Cursor::new(Piece { address, bytes }, &[]) }
+        Self { memory, cursor: Cursor::new(Piece { address, bytes }, &[]), hold: Hold::new() }
     }
 
     /// A source of several ranges, one after the other.
     #[must_use]
     pub fn gather(memory: &'a Mm, pieces: &'a [Piece]) -> Self {
-        Self { memory, cursor: Cursor::new(Piece::default(), pieces) }
+        Self { memory, cursor: Cursor::new(Piece::default(), pieces), hold: Hold::new() }
     }
 }
 
@@ -135,6 +206,23 @@ impl Source for UserSource<'_> {
         self.cursor.transfer(into.len(), |address, done, count| {
             memory.read_partly(address, into.get_mut(done..done + count).unwrap_or_default())
         })
+    }
+
+    fn take_present(&mut self, into: &mut [u8]) -> usize {
+        let (memory, wanted) = (self.memory, into.len());
+        let moved = self.cursor.transfer(wanted.min(self.hold.left), |address, done, count| {
+            memory.read_present(address, into.get_mut(done..done + count).unwrap_or_default())
+        });
+        let moved = moved.unwrap_or(0);
+        self.hold.note(wanted, moved);
+        moved
+    }
+
+    fn resume(&mut self) -> Result<bool, Errno> {
+        if !self.hold.stopped {
+            return Ok(false);
+        }
+        self.hold.open(self.memory, self.cursor.rest(), Access::Read)
     }
 }
 

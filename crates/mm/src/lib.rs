@@ -8,8 +8,8 @@
 //! touched. So a reservation costs one entry in a tree, and dropping pages is unmapping them.
 //!
 //! Locks: one spin lock guards the tree. It is never held while a [`Backing`] is called, so the
-//! order is file locks, then memory lock. A file must not hold its own lock while it copies to or
-//! from user memory: that memory may be a mapping of the same file.
+//! order is file locks, then memory lock. A file must not hold the lock of its pages while it copies
+//! to or from user memory: that memory may be a mapping of the same file.
 #![no_std]
 
 extern crate alloc;

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, take_all};
 use base::sync::{Rank, SpinLock};
 use core::net::IpAddr;
 use sched::{Notifier, PollEvents};
@@ -146,15 +146,7 @@ impl NetlinkSocket {
         if length > REQUEST_BYTES {
             return Err(Errno::EMSGSIZE);
         }
-        let mut bytes = alloc::vec![0; length];
-        let mut done = 0;
-        while done < length {
-            let count = source.take(bytes.get_mut(done..).unwrap_or_default())?;
-            if count == 0 {
-                return Err(Errno::EFAULT);
-            }
-            done += count;
-        }
+        let bytes = take_all(source, 0)?;
         let mut rest = bytes.as_slice();
         while let Some(request) = Request::parse(rest) {
             let port = self.local().0;
@@ -176,14 +168,13 @@ impl NetlinkSocket {
     /// # Errors
     /// `EAGAIN`: none. `EFAULT`.
     pub fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<(usize, usize), Errno> {
-        let mut state = self.state.lock();
-        let datagram = state.queue.front().ok_or(Errno::EAGAIN)?;
-        let length = datagram.len();
-        let stored = if sink.room() == 0 { 0 } else { sink.put(datagram)? };
-        if !peek {
-            state.queue.pop_front();
-        }
-        Ok((stored, length))
+        let next = {
+            let mut state = self.state.lock();
+            if peek { state.queue.front().cloned() } else { state.queue.pop_front() }
+        };
+        let datagram = next.ok_or(Errno::EAGAIN)?;
+        let stored = if sink.room() == 0 { 0 } else { sink.put(&datagram)? };
+        Ok((stored, datagram.len()))
     }
 
     /// What the socket is ready for.

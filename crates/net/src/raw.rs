@@ -13,7 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, take_all};
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use sched::{Notifier, PollEvents};
@@ -232,15 +232,7 @@ impl RawSocket {
         if length > PAYLOAD_MAX - IPV4_BYTES {
             return Err(Errno::EMSGSIZE);
         }
-        let mut bytes = alloc::vec![0; length];
-        let mut done = 0;
-        while done < length {
-            let count = source.take(bytes.get_mut(done..).unwrap_or_default())?;
-            if count == 0 {
-                return Err(Errno::EFAULT);
-            }
-            done += count;
-        }
+        let bytes = take_all(source, 0)?;
         self.stack.enter(|engine| engine.raw_send(self.id, bytes, to, options))?;
         Ok(length)
     }
@@ -250,16 +242,17 @@ impl RawSocket {
     /// # Errors
     /// `EAGAIN`: none. `EFAULT`.
     pub fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<Received, Errno> {
-        let family = self.family;
-        self.look(|entry| {
-            let (received, bytes) = entry.queue.front().ok_or(Errno::EAGAIN)?;
-            let stored = if sink.room() == 0 { 0 } else { sink.put(bytes)? };
-            let received = Received { stored, from: shown(received.from, family), ..*received };
-            if !peek && let Some((_, bytes)) = entry.queue.pop_front() {
-                entry.queued = entry.queued.saturating_sub(bytes.len() + OVERHEAD);
+        let (received, bytes) = self.look(|entry| {
+            if peek {
+                return entry.queue.front().cloned().ok_or(Errno::EAGAIN);
             }
-            Ok(received)
-        })?
+            let front = entry.queue.pop_front().ok_or(Errno::EAGAIN)?;
+            entry.queued = entry.queued.saturating_sub(front.1.len() + OVERHEAD);
+            Ok(front)
+        })??;
+        // The lock is open. What memory does not accept is lost, as on Linux.
+        let stored = if sink.room() == 0 { 0 } else { sink.put(&bytes)? };
+        Ok(Received { stored, from: shown(received.from, self.family), ..received })
     }
 
     /// getsockname(2); the port is the identifier of a ping socket, or the protocol.

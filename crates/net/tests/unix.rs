@@ -3,7 +3,7 @@
 mod common;
 
 use base::Errno;
-use base::io::{SliceSink, SliceSource};
+use base::io::{Sink, SliceSink, SliceSource, Source};
 use net::{NetlinkSocket, Right, Shutdown, UnixKind, UnixName, UnixSocket, UnixSpace, UnixTarget};
 use sched::PollEvents;
 use std::sync::Arc;
@@ -184,5 +184,107 @@ fn netlink_lists_interfaces_and_addresses() {
         }
         assert_eq!(kinds.first(), Some(&answer));
         assert_eq!(kinds.last(), Some(&3));
+    }
+}
+
+/// Memory of which the first byte has to be made, and then each next three.
+struct Slow {
+    bytes: Vec<u8>,
+    at: usize,
+    left: usize,
+    stopped: bool,
+}
+
+impl Slow {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, at: 0, left: 0, stopped: false }
+    }
+}
+
+impl Sink for Slow {
+    fn room(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.left = usize::MAX;
+        Ok(self.put_present(bytes))
+    }
+
+    fn put_present(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.left).min(self.room());
+        self.bytes[self.at..self.at + count].copy_from_slice(&bytes[..count]);
+        self.at += count;
+        self.left -= count;
+        self.stopped = count < bytes.len();
+        count
+    }
+
+    fn resume(&mut self) -> Result<bool, Errno> {
+        self.left = 3;
+        Ok(core::mem::take(&mut self.stopped) && self.room() > 0)
+    }
+}
+
+impl Source for Slow {
+    fn remaining(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    fn take(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
+        self.left = usize::MAX;
+        Ok(self.take_present(into))
+    }
+
+    fn take_present(&mut self, into: &mut [u8]) -> usize {
+        let count = into.len().min(self.left).min(self.remaining());
+        into[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
+        self.at += count;
+        self.left -= count;
+        self.stopped = count < into.len();
+        count
+    }
+
+    fn resume(&mut self) -> Result<bool, Errno> {
+        self.left = 3;
+        Ok(core::mem::take(&mut self.stopped) && self.remaining() > 0)
+    }
+}
+
+/// An open file goes with the first byte, also when its memory is not there at first.
+#[test]
+fn a_stream_goes_on_where_memory_was_missing() {
+    let space = Arc::new(UnixSpace::default());
+    let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
+    let right: Right = Arc::new(5_u8);
+    let mut source = Slow::new(b"hello world".to_vec());
+    assert_eq!(one.send(&mut source, None, vec![right]), Ok(11));
+    assert_eq!(other.readable_bytes(), 11);
+    let mut sink = Slow::new(vec![0; 5]);
+    let peeked = other.receive(&mut sink, true).unwrap();
+    assert_eq!((peeked.stored, peeked.rights.len()), (5, 1));
+    assert_eq!(sink.bytes, b"hello");
+    let mut sink = Slow::new(vec![0; 20]);
+    let received = other.receive(&mut sink, false).unwrap();
+    // With an open file in hand the reader is told of what it has.
+    assert_eq!((received.stored, received.rights.len()), (3, 1));
+    let mut sink = Slow::new(vec![0; 20]);
+    assert_eq!(other.receive(&mut sink, false).unwrap().stored, 8);
+    assert_eq!(&sink.bytes[..8], b"lo world");
+    assert_eq!(receive(&other, 8), Err(Errno::EAGAIN));
+}
+
+#[test]
+fn messages_go_whole_into_memory_that_was_missing() {
+    let space = Arc::new(UnixSpace::default());
+    for kind in [UnixKind::Packets, UnixKind::Datagram] {
+        let (one, other) = UnixSocket::pair(&space, kind);
+        assert_eq!(one.send(&mut Slow::new(b"hello world".to_vec()), None, Vec::new()), Ok(11));
+        for peek in [true, false] {
+            let mut sink = Slow::new(vec![0; 20]);
+            assert_eq!(other.receive(&mut sink, peek).unwrap().stored, 11);
+            assert_eq!(&sink.bytes[..11], b"hello world");
+        }
+        assert_eq!(receive(&other, 8), Err(Errno::EAGAIN));
     }
 }

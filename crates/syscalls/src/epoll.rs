@@ -12,8 +12,9 @@ use alloc::sync::Arc;
 use base::address::USER_END;
 use base::{Errno, UserAddr};
 use core::time::Duration;
+use hal::Access;
 use mm::Mm;
-use vfs::epoll::{Epoll, Interest};
+use vfs::epoll::{Epoll, Full, Interest};
 use vfs::{OpenFile, OpenFlags};
 
 const CREATE: Argument = Flags(&[(0o2_000_000, "EPOLL_CLOEXEC")]);
@@ -44,6 +45,11 @@ pub const ROWS: &[Row] = &[
 const EVENT_BYTES: u64 = 12;
 /// Most events of one call (`EP_MAX_EVENTS`).
 const EVENTS_MAX: i32 = i32::MAX / EVENT_BYTES as i32;
+
+/// Memory made for events at once, in bytes.
+const PREPARED_BYTES: u64 = 4096;
+/// How often an event's memory may refuse though it was made.
+const ATTEMPTS: u32 = 16;
 
 fn epoll_create(call: &Call<'_>) -> Result<usize, Errno> {
     if call.int(0) <= 0 {
@@ -138,16 +144,30 @@ struct Events {
 
 impl Events {
     fn collect(self, memory: &Mm, epoll: &Epoll) -> Result<usize, Errno> {
-        let mut at = self.address;
-        epoll.collect(self.count, &mut |events, data| {
-            let mut bytes = [0; EVENT_BYTES as usize];
-            let (first, second) = bytes.split_at_mut(4);
-            first.copy_from_slice(&events.to_le_bytes());
-            second.copy_from_slice(&data.to_le_bytes());
-            memory.write_bytes(at, &bytes)?;
-            at = at.wrapping_add(EVENT_BYTES);
-            Ok(())
-        })
+        for _ in 0..ATTEMPTS {
+            let mut at = self.address;
+            let result = epoll.collect(self.count, &mut |events, data| {
+                let mut bytes = [0; EVENT_BYTES as usize];
+                let (first, second) = bytes.split_at_mut(4);
+                first.copy_from_slice(&events.to_le_bytes());
+                second.copy_from_slice(&data.to_le_bytes());
+                let stored = memory.write_if_present(at, &bytes);
+                at = at.wrapping_add(EVENT_BYTES * u64::from(stored));
+                stored
+            });
+            match result {
+                Ok(count) => return Ok(count),
+                // Not one event could be stored: its memory is made without the lock. A later one
+                // is left for the next call.
+                Err(Full) => {
+                    let bytes = self.count as u64 * EVENT_BYTES;
+                    memory.prepare(at, bytes.min(PREPARED_BYTES) as usize, Access::Write)?;
+                    let last = at.wrapping_add(EVENT_BYTES - 1);
+                    memory.prepare(last, 1, Access::Write)?;
+                }
+            }
+        }
+        Err(Errno::EFAULT)
     }
 }
 

@@ -83,6 +83,7 @@ impl Source for FileSource<'_> {
 struct PipeSource<'a> {
     end: &'a PipeEnd,
     remaining: usize,
+    failed: Option<Errno>,
 }
 
 impl Source for PipeSource<'_> {
@@ -97,12 +98,21 @@ impl Source for PipeSource<'_> {
         self.remaining = if moved < count { 0 } else { self.remaining - moved };
         Ok(moved)
     }
+
+    fn take_present(&mut self, into: &mut [u8]) -> usize {
+        self.take(into).inspect_err(|errno| self.failed = Some(*errno)).unwrap_or(0)
+    }
+
+    fn resume(&mut self) -> Result<bool, Errno> {
+        self.failed.take().map_or(Ok(false), Err)
+    }
 }
 
 /// A pipe as the sink of a read.
 struct PipeSink<'a> {
     end: &'a PipeEnd,
     room: usize,
+    failed: Option<Errno>,
 }
 
 impl Sink for PipeSink<'_> {
@@ -116,6 +126,14 @@ impl Sink for PipeSink<'_> {
         let moved = self.end.write(0, &mut SliceSource::new(bytes))?;
         self.room = if moved < count { 0 } else { self.room - moved };
         Ok(moved)
+    }
+
+    fn put_present(&mut self, bytes: &[u8]) -> usize {
+        self.put(bytes).inspect_err(|errno| self.failed = Some(*errno)).unwrap_or(0)
+    }
+
+    fn resume(&mut self) -> Result<bool, Errno> {
+        self.failed.take().map_or(Ok(false), Err)
     }
 }
 
@@ -258,7 +276,7 @@ fn splice_some(
                 // End of file, or nothing yet: as reading says.
                 return source.read(0, &mut SliceSink::new(&mut [0]));
             }
-            let mut source = PipeSource { end: source, remaining };
+            let mut source = PipeSource { end: source, remaining, failed: None };
             match to_offset {
                 Some(offset) => to.write_at(offset, &mut source),
                 None => to.write(&mut source),
@@ -270,7 +288,7 @@ fn splice_some(
                 // Broken, or full: as writing says.
                 return sink.write(0, &mut SliceSource::new(&[0]));
             }
-            let mut sink = PipeSink { end: sink, room };
+            let mut sink = PipeSink { end: sink, room, failed: None };
             match from_offset {
                 Some(offset) => from.read_at(offset, &mut sink),
                 None => from.read(&mut sink),

@@ -10,6 +10,7 @@ use abi::time::Timespec;
 use alloc::sync::Arc;
 use base::{Errno, Instant, Tid, UserAddr};
 use core::sync::atomic::Ordering;
+use mm::Mm;
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -323,15 +324,11 @@ fn futex_requeue(call: &Call<'_>, command: i32) -> Result<usize, Errno> {
     };
     let (from, to) = (call.address(0), call.address(4));
     let compares = command == FUTEX_CMP_REQUEUE;
-    let memory = call.memory();
-    let is_expected = || match compares && memory.load_u32(from)? != call.unsigned(5) {
-        true => Err(Errno::EAGAIN),
-        false => Ok(()),
-    };
-    // Faults the page in before the buckets are locked.
-    is_expected()?;
+    let expected = compares.then(|| call.unsigned(5));
     let futexes = &call.process().futexes;
-    let (woken, moved) = futexes.requeue((from, wake), (to, requeue), is_expected)?;
+    let (woken, moved) = with_word(call.memory(), from, expected, |check| {
+        futexes.requeue((from, wake), (to, requeue), check)
+    })?;
     Ok(if command == FUTEX_CMP_REQUEUE { woken + moved } else { woken })
 }
 
@@ -344,13 +341,9 @@ fn futex_wait(call: &Call<'_>, operation: i32, bitset: u32) -> Outcome {
         Ok(deadline) => deadline,
         Err(errno) => return errno.into(),
     };
-    let memory = call.memory();
-    // Faults the page in before the bucket is locked, so that the check below is a plain load.
-    if let Err(errno) = memory.load_u32(address) {
-        return errno.into();
-    }
-    let wait = call.process().futexes.wait_if(address, bitset, || {
-        if memory.load_u32(address)? == expected { Ok(()) } else { Err(Errno::EAGAIN) }
+    let futexes = &call.process().futexes;
+    let wait = with_word(call.memory(), address, Some(expected), |check| {
+        futexes.wait_if(address, bitset, check)
     });
     let wait = match wait {
         Ok(wait) => wait,
@@ -367,6 +360,34 @@ fn futex_wait(call: &Call<'_>, operation: i32, bitset: u32) -> Outcome {
         }
         result.map(|()| 0)
     })
+}
+
+/// Does `attempt`, which locks buckets and then calls its argument: whether the word at `address`
+/// is `expected`. When its page is not there, it is made without the locks.
+///
+/// # Errors
+/// `EAGAIN`: another word. `EFAULT`.
+fn with_word<T>(
+    memory: &Mm,
+    address: UserAddr,
+    expected: Option<u32>,
+    mut attempt: impl FnMut(&dyn Fn() -> Result<(), Option<Errno>>) -> Result<T, Option<Errno>>,
+) -> Result<T, Errno> {
+    let check = || match expected {
+        None => Ok(()),
+        Some(expected) => match memory.load_u32_if_present(address) {
+            Some(word) if word == expected => Ok(()),
+            Some(_) => Err(Some(Errno::EAGAIN)),
+            None => Err(None),
+        },
+    };
+    loop {
+        match attempt(&check) {
+            Ok(done) => return Ok(done),
+            Err(Some(errno)) => return Err(errno),
+            Err(None) => memory.load_u32(address).map(|_| ())?,
+        }
+    }
 }
 
 /// FUTEX_WAIT has a relative timeout, FUTEX_WAIT_BITSET an absolute one.

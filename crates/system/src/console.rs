@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, fill};
 use base::sync::{Rank, SpinLock};
 use base::{Errno, Signal};
 use bundle::config::Window;
@@ -180,16 +180,16 @@ impl File for PlainConsole {
     }
 
     fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
-        let count = {
+        let count = fill(sink, |sink, _| {
             let mut input = self.input.lock();
             if input.bytes.is_empty() {
                 return if input.ended { Ok(0) } else { Err(Errno::EAGAIN) };
             }
             let (front, _) = input.bytes.as_slices();
-            let count = sink.put(front)?;
+            let count = sink.put_present(front.get(..sink.room()).unwrap_or(front));
             input.bytes.drain(..count);
-            count
-        };
+            Ok(count)
+        })?;
         // What had no room stayed on the line, and the line calls only once.
         self.pull();
         Ok(count)

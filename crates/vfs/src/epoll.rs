@@ -110,6 +110,10 @@ fn key(fd: Fd, file: &OpenFile) -> Key {
     (fd, core::ptr::from_ref(file).addr())
 }
 
+/// There was no place for an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
 /// An epoll instance.
 pub struct Epoll {
     own: Weak<Self>,
@@ -288,15 +292,16 @@ impl Epoll {
         }
     }
 
-    /// Takes up to `max` events; `each` gets the event bits and the program's word.
+    /// Takes up to `max` events; `each` gets the event bits and the program's word, under a lock,
+    /// and returns whether it could store them. If not, the event is kept for later.
     ///
     /// # Errors
-    /// What `each` returned for the first event. After that the event is kept for later.
+    /// The first event could not be stored.
     pub fn collect(
         &self,
         max: usize,
-        each: &mut dyn FnMut(u32, u64) -> Result<(), Errno>,
-    ) -> Result<usize, Errno> {
+        each: &mut dyn FnMut(u32, u64) -> bool,
+    ) -> Result<usize, Full> {
         let _scanning = self.scanning.lock();
         let mut looks = self.ready.lock().len();
         let mut done = 0;
@@ -310,10 +315,10 @@ impl Epoll {
             if events.is_empty() || interest.mask().is_empty() {
                 continue;
             }
-            if let Err(errno) = each(events.bits(), interest.data) {
+            if !each(events.bits(), interest.data) {
                 self.put_back(item);
                 if done == 0 {
-                    return Err(errno);
+                    return Err(Full);
                 }
                 break;
             }

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, SliceSource, Source, drain, fill, take_all};
 use base::sync::{Rank, SpinLock};
 use core::any::Any;
 use sched::{Notifier, PollEvents};
@@ -66,6 +66,15 @@ impl Ring {
             into.length += step;
             done += step;
         }
+    }
+
+    /// Takes the last `count` bytes out again.
+    fn withdraw(&mut self, count: usize) -> Vec<u8> {
+        self.length -= count;
+        let end = self.start + self.length;
+        (end..end + count)
+            .filter_map(|at| self.bytes.get(at % self.bytes.len().max(1)).copied())
+            .collect()
     }
 
     /// The free bytes to write next that lie in one piece.
@@ -249,6 +258,7 @@ impl Pipe {
         Ok(moved)
     }
 
+    /// Takes what there is. Stops, as [`Sink::put_present`] does.
     fn read(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
         let mut state = self.state.lock();
         if sink.room() == 0 {
@@ -262,16 +272,11 @@ impl Pipe {
         while sink.room() > 0 && state.ring.length > 0 {
             let piece = state.ring.front();
             let count = piece.len().min(sink.room());
-            match sink.put(piece.get(..count).unwrap_or_default()) {
-                Ok(moved) => {
-                    state.ring.consume(moved);
-                    done += moved;
-                    if moved < count {
-                        break;
-                    }
-                }
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
+            let moved = sink.put_present(piece.get(..count).unwrap_or_default());
+            state.ring.consume(moved);
+            done += moved;
+            if moved < count {
+                break;
             }
         }
         let after = state.ring.room();
@@ -280,6 +285,8 @@ impl Pipe {
         Ok(done)
     }
 
+    /// Puts in what there is room for. Stops, as [`Source::take_present`] does, but not within an
+    /// atomic write.
     fn write(&self, source: &mut dyn Source) -> Result<usize, Errno> {
         let mut state = self.state.lock();
         let wanted = source.remaining();
@@ -299,21 +306,36 @@ impl Pipe {
             let limit = state.ring.room().min(source.remaining());
             let piece = state.ring.back();
             let count = piece.len().min(limit);
-            match source.take(piece.get_mut(..count).unwrap_or_default()) {
-                Ok(moved) => {
-                    state.ring.length += moved;
-                    done += moved;
-                    if moved < count || count == 0 {
-                        break;
-                    }
-                }
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
+            let moved = source.take_present(piece.get_mut(..count).unwrap_or_default());
+            state.ring.length += moved;
+            done += moved;
+            if moved < count || count == 0 {
+                break;
             }
         }
+        if done < wanted && wanted <= PIPE_BUF {
+            let begun = state.ring.withdraw(done);
+            drop(state);
+            return self.write_whole(&begun, source);
+        }
         drop(state);
+        if done == 0 {
+            return Ok(0);
+        }
         self.tell_readers(PollEvents::IN | PollEvents::RDNORM);
         Ok(done)
+    }
+}
+
+impl Pipe {
+    /// An atomic write that began with `begun` and stopped at the program's memory: nobody else's
+    /// bytes may come between.
+    fn write_whole(&self, begun: &[u8], source: &mut dyn Source) -> Result<usize, Errno> {
+        let mut bytes = take_all(source, begun.len())?;
+        for (to, from) in bytes.iter_mut().zip(begun) {
+            *to = *from;
+        }
+        self.write(&mut SliceSource::new(&bytes))
     }
 }
 
@@ -423,11 +445,11 @@ impl File for PipeEnd {
     }
 
     fn read(&self, _offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
-        self.pipe.read(sink)
+        fill(sink, |sink, _| self.pipe.read(sink))
     }
 
     fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
-        self.pipe.write(source)
+        drain(source, |source, _| self.pipe.write(source))
     }
 
     fn poll(&self) -> PollEvents {

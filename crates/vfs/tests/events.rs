@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, Timespec};
 use rustix::pipe::PipeFlags;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use vfs::epoll::{Epoll, Interest};
+use vfs::epoll::{Epoll, Full, Interest};
 use vfs::eventfd::EventFd;
 use vfs::pipe::Pipe;
 use vfs::{OpenFile, OpenFlags};
@@ -181,9 +181,9 @@ impl Ours {
                 let mut list = Vec::new();
                 let result = instance.collect(max, &mut |events, data| {
                     list.push(format!("{events:x} {data}"));
-                    Ok(())
+                    true
                 });
-                ours(result, |_| list.join(", "))
+                ours(result.map_err(|Full| Errno::EFAULT), |_| list.join(", "))
             }
             Op::Write { file, count } => {
                 let Some(open) = &self.0[file] else { return SKIPPED };

@@ -29,6 +29,11 @@ impl Held {
         self.entries.iter().flatten().copied().find(in_the_way)
     }
 
+    /// A held lock under which the program's memory is left as it is.
+    fn still(&self) -> Option<Entry> {
+        self.entries.iter().flatten().copied().find(|held| !held.rank.orders_transfers())
+    }
+
     fn add(&mut self, entry: Entry) -> bool {
         let free = self.entries.iter_mut().find(|slot| slot.is_none());
         free.map(|slot| *slot = Some(entry)).is_some()
@@ -93,6 +98,27 @@ mod storage {
 }
 
 pub(super) use storage::cpus_are_told_by;
+
+/// Fails while a lock is held under which no page of the program is made; or, when `bytes` are
+/// copied without making pages, under which only so many are copied.
+#[track_caller]
+#[expect(clippy::panic, reason = "debug builds stop where other CPUs would spin for long")]
+pub(super) fn check_transfer(bytes: Option<usize>) {
+    if bytes.is_some_and(|bytes| bytes <= super::COPIED_AT_ONCE) {
+        return;
+    }
+    let obstacle = storage::with(|held| held.still()).flatten();
+    if let Some(Entry { rank, place, .. }) = obstacle.filter(|_| !storage::is_failing()) {
+        match bytes {
+            None => panic!(
+                "the program's memory is touched under lock {rank:?}, which was taken at {place}"
+            ),
+            Some(bytes) => panic!(
+                "{bytes} bytes are copied at once under lock {rank:?}, which was taken at {place}"
+            ),
+        }
+    }
+}
 
 /// One lock that is held; dropping it says that it is not any more.
 pub(super) struct Mark {

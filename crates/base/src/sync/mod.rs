@@ -15,6 +15,30 @@ mod tests;
 pub use rank::Rank;
 pub use spin::{LazyLock, Once};
 
+/// Most bytes that are copied to or from the program's memory while a lock is held, other than one
+/// that puts whole transfers in order ([`Rank::orders_transfers`]).
+pub const COPIED_AT_ONCE: usize = 64 << 10;
+
+/// Says that pages of the program may be made now. Debug builds stop when a lock is held for which
+/// others would spin meanwhile.
+#[inline]
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn pages_may_be_made() {
+    #[cfg(debug_assertions)]
+    held::check_transfer(None);
+}
+
+/// Says that `bytes` bytes are copied to or from pages of the program that are there. Debug builds
+/// stop when they are more than [`COPIED_AT_ONCE`] and a lock is held.
+#[inline]
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn bytes_are_copied(bytes: usize) {
+    #[cfg(debug_assertions)]
+    held::check_transfer(Some(bytes));
+    #[cfg(not(debug_assertions))]
+    let _ = bytes;
+}
+
 /// A spin lock around the data it guards.
 #[derive(Debug)]
 pub struct SpinLock<T: ?Sized> {

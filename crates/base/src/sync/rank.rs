@@ -65,6 +65,14 @@ pub enum Rank {
 }
 
 impl Rank {
+    /// True for a lock that is there to put whole transfers in order, and so is held until the last
+    /// byte of one has moved: pages are made under it, and any number of bytes is copied. None of
+    /// them is taken while a page is made (docs/adr/0001).
+    #[must_use]
+    pub const fn orders_transfers(self) -> bool {
+        matches!(self, Self::Task | Self::Offset | Self::Writing)
+    }
+
     /// Every rank, outermost first.
     pub const ALL: [Self; 29] = [
         Self::Task,

@@ -66,3 +66,34 @@ fn trying_is_never_refused() {
     assert!(held.is_some());
     assert!(outer.try_lock().is_none());
 }
+
+#[test]
+fn transfers_are_ordered_by_locks_under_which_pages_are_made() {
+    let (task, offset) = (SpinLock::ranked(Rank::Task, ()), SpinLock::ranked(Rank::Offset, ()));
+    let (_task, _offset) = (task.lock(), offset.lock());
+    super::pages_may_be_made();
+    super::bytes_are_copied(super::COPIED_AT_ONCE + 1);
+}
+
+#[test]
+#[should_panic(expected = "the program's memory is touched under lock Pipe")]
+fn no_page_is_made_under_other_locks() {
+    let pipe = SpinLock::ranked(Rank::Pipe, ());
+    let _pipe = pipe.lock();
+    super::pages_may_be_made();
+}
+
+#[test]
+fn a_copy_of_bounded_length_goes_on_under_a_lock() {
+    let pipe = SpinLock::ranked(Rank::Pipe, ());
+    let _pipe = pipe.lock();
+    super::bytes_are_copied(super::COPIED_AT_ONCE);
+}
+
+#[test]
+#[should_panic(expected = "65537 bytes are copied at once under lock Pipe")]
+fn a_long_copy_is_refused_under_a_lock() {
+    let pipe = SpinLock::ranked(Rank::Pipe, ());
+    let _pipe = pipe.lock();
+    super::bytes_are_copied(super::COPIED_AT_ONCE + 1);
+}

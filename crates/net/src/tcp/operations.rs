@@ -167,6 +167,12 @@ impl Engine {
         Err(Errno::EADDRNOTAVAIL)
     }
 
+    /// True when an error waits to be told.
+    pub(super) fn tcp_failed(&self, id: Id) -> bool {
+        self.core.tcp.entries.get(id).is_some_and(|entry| entry.error.is_some())
+    }
+
+    /// Takes bytes in. Stops, as [`Source::take_present`] does.
     pub(super) fn tcp_send(&mut self, id: Id, source: &mut dyn Source) -> Result<usize, Errno> {
         let entry = self.core.tcp.entries.get_mut(id).ok_or(Errno::EBADF)?;
         if let Some(error) = entry.error.take() {
@@ -188,23 +194,29 @@ impl Engine {
         }
         let entry = self.core.tcp.entries.get_mut(id).ok_or(Errno::EBADF)?;
         let Some(connection) = entry.connection_mut() else { return Err(Errno::EPIPE) };
-        let mut total = 0;
+        let (mut total, mut stopped) = (0, false);
         // Twice: the buffer is a ring.
         for _ in 0..2 {
             if source.remaining() == 0 {
                 break;
             }
-            let moved = connection.socket_mut().send(|free| match source.take(free) {
-                Ok(count) => (count, Ok(count)),
-                Err(errno) => (0, Err(errno)),
+            let moved = connection.socket_mut().send(|free| {
+                let wanted = free.len().min(source.remaining());
+                let count = source.take_present(free.get_mut(..wanted).unwrap_or_default());
+                stopped = count < wanted;
+                (count, count)
             });
             match moved {
-                Ok(Ok(0)) => break,
-                Ok(Ok(count)) => total += count,
-                Ok(Err(errno)) if total == 0 => return Err(errno),
-                Ok(Err(_)) => break,
+                Ok(0) => break,
+                Ok(count) => total += count,
                 Err(_) => return Err(Errno::EPIPE),
             }
+            if stopped {
+                break;
+            }
+        }
+        if stopped && total == 0 {
+            return Ok(0);
         }
         let blocked = source.remaining() > 0;
         connection.wants_room |= blocked;
@@ -218,6 +230,7 @@ impl Engine {
         Ok(total)
     }
 
+    /// Gives bytes out. Stops, as [`Sink::put_present`] does; with `peek`, `sink` may not.
     pub(super) fn tcp_receive(
         &mut self,
         id: Id,
@@ -231,7 +244,7 @@ impl Engine {
             && connection.readable() > 0
         {
             let before = connection.socket().recv_queue();
-            let moved = move_received(connection, sink, peek)?;
+            let moved = move_received(connection, sink, peek);
             // What came the short way comes after everything in the engine's buffer.
             let goes_on = moved == before && connection.ring.inbox.bytes() > 0;
             if moved > 0 && !peek {
@@ -392,22 +405,18 @@ impl Engine {
     }
 }
 
-fn move_received(
-    connection: &mut Connection,
-    sink: &mut dyn Sink,
-    peek: bool,
-) -> Result<usize, Errno> {
+fn move_received(connection: &mut Connection, sink: &mut dyn Sink, peek: bool) -> usize {
     let socket = connection.socket_mut();
     if peek {
         let wanted = sink.room().min(socket.recv_queue());
         let first = socket.peek(wanted).unwrap_or_default();
         if first.len() == wanted {
-            return sink.put(first);
+            return sink.put_present(first);
         }
         // Around the end of the ring.
         let mut bytes = vec![0; wanted];
         let count = socket.peek_slice(&mut bytes).unwrap_or(0);
-        return sink.put(bytes.get(..count).unwrap_or_default());
+        return sink.put_present(bytes.get(..count).unwrap_or_default());
     }
     let mut total = 0;
     // Twice: the buffer is a ring.
@@ -417,17 +426,14 @@ fn move_received(
         }
         let moved = socket.recv(|ready| {
             let wanted = ready.len().min(sink.room());
-            match sink.put(ready.get(..wanted).unwrap_or_default()) {
-                Ok(count) => (count, Ok(count)),
-                Err(errno) => (0, Err(errno)),
-            }
+            let count = sink.put_present(ready.get(..wanted).unwrap_or_default());
+            (count, (count, count < wanted))
         });
-        match moved {
-            Ok(Ok(0)) | Err(_) => break,
-            Ok(Ok(count)) => total += count,
-            Ok(Err(errno)) if total == 0 => return Err(errno),
-            Ok(Err(_)) => break,
+        let Ok((count, stopped)) = moved else { break };
+        total += count;
+        if stopped || count == 0 {
+            break;
         }
     }
-    Ok(total)
+    total
 }

@@ -71,22 +71,20 @@ impl Inbox {
             if wanted == 0 {
                 return Ok(done);
             }
-            let moved = match self.chunk_with_room(wanted, spare) {
-                Ok(chunk) => {
-                    let end = chunk.buffer.len().min(chunk.end + wanted);
-                    let room = chunk.buffer.get_mut(chunk.end..end).unwrap_or_default();
-                    source.take(room).inspect(|count| chunk.end += count)
-                }
-                Err(errno) => Err(errno),
-            };
-            match moved {
-                Ok(0) => return Ok(done),
-                Ok(count) => {
-                    done += count;
-                    self.bytes += count;
-                }
+            let chunk = match self.chunk_with_room(wanted, spare) {
+                Ok(chunk) => chunk,
                 Err(errno) if done == 0 => return Err(errno),
                 Err(_) => return Ok(done),
+            };
+            let end = chunk.buffer.len().min(chunk.end + wanted);
+            let room = chunk.buffer.get_mut(chunk.end..end).unwrap_or_default();
+            let asked = room.len();
+            let count = source.take_present(room);
+            chunk.end += count;
+            done += count;
+            self.bytes += count;
+            if count < asked {
+                return Ok(done);
             }
         }
     }
@@ -113,32 +111,24 @@ impl Inbox {
     }
 
     /// Shows the bytes to `sink`, and they stay.
-    fn peek(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
+    fn peek(&self, sink: &mut dyn Sink) -> usize {
         let mut done = 0;
         for chunk in &self.chunks {
             let ready = chunk.ready();
             let ready = ready.get(..sink.room()).unwrap_or(ready);
-            match sink.put(ready) {
-                Ok(count) => done += count,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
-            }
+            done += sink.put_present(ready);
         }
-        Ok(done)
+        done
     }
 
     /// Gives the bytes to `sink`.
-    fn drain(&mut self, sink: &mut dyn Sink, spare: &mut Vec<Vec<u8>>) -> Result<usize, Errno> {
+    fn drain(&mut self, sink: &mut dyn Sink, spare: &mut Vec<Vec<u8>>) -> usize {
         let mut done = 0;
         while let Some(chunk) = self.chunks.front_mut() {
             let ready = chunk.ready();
             let ready = ready.get(..sink.room()).unwrap_or(ready);
             let wanted = ready.len();
-            let count = match sink.put(ready) {
-                Ok(count) => count,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
-            };
+            let count = sink.put_present(ready);
             chunk.start += count;
             done += count;
             self.bytes -= count;
@@ -153,7 +143,7 @@ impl Inbox {
                 break;
             }
         }
-        Ok(done)
+        done
     }
 }
 
@@ -211,9 +201,10 @@ impl Core {
             return Err(Errno::EPIPE);
         };
         let limit = own_bytes + other.ring.sizes.receive;
+        let room = limit.saturating_sub(filled);
         let inbox = &mut other.ring.inbox;
         let held = inbox.held();
-        let moved = inbox.fill(source, limit.saturating_sub(filled), spare);
+        let moved = inbox.fill(source, room, spare);
         inbox.writer = Some(id);
         rings.changed(held, inbox.held());
         let total = moved?;
@@ -233,7 +224,7 @@ impl Core {
             own.wants_room |= blocked;
             own.short_sent += total as u64;
         }
-        if total == 0 && blocked { Err(Errno::EAGAIN) } else { Ok(total) }
+        if total == 0 && blocked && room == 0 { Err(Errno::EAGAIN) } else { Ok(total) }
     }
 
     /// Receives what came the short way, and tells the writer of the room.
@@ -249,12 +240,11 @@ impl Core {
         let own = own.ok_or(Errno::EBADF)?;
         let inbox = &mut own.ring.inbox;
         if peek {
-            return inbox.peek(sink);
+            return Ok(inbox.peek(sink));
         }
         let (held, writer) = (inbox.held(), inbox.writer);
         let moved = inbox.drain(sink, spare);
         rings.changed(held, inbox.held());
-        let moved = moved?;
         own.short_received += moved as u64;
         let Some(entry) = writer.and_then(|writer| entries.get_mut(writer)) else {
             return Ok(moved);

@@ -12,8 +12,9 @@ use crate::slab::Id;
 use crate::stack::Stack;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, SliceSink, Source, drain, fill};
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use sched::{Notifier, PollEvents};
@@ -184,7 +185,15 @@ impl TcpSocket {
     /// `EAGAIN`: no room. `EPIPE`: not connected (any more). `ECONNRESET`, `ETIMEDOUT`: as
     /// [`TcpSocket::take_error`].
     pub fn send(&self, source: &mut dyn Source) -> Result<usize, Errno> {
-        self.with(|engine, id| engine.tcp_send(id, source))
+        drain(source, |source, again| {
+            self.with(|engine, id| {
+                if again && engine.tcp_failed(id) {
+                    // For the next call to tell.
+                    return Ok(0);
+                }
+                engine.tcp_send(id, source)
+            })
+        })
     }
 
     /// Receives what there is. `Ok(0)`: the peer has finished, or `sink` has no room. With
@@ -194,7 +203,30 @@ impl TcpSocket {
     /// `EAGAIN`: nothing yet. `ENOTCONN`. `ECONNRESET`, `ETIMEDOUT` as
     /// [`TcpSocket::take_error`].
     pub fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<usize, Errno> {
-        self.stack.enter_lightly(|engine| engine.tcp_receive(self.id, sink, peek))
+        if peek { self.peek(sink) } else { self.move_out(sink, false) }
+    }
+
+    fn move_out(&self, sink: &mut dyn Sink, peek: bool) -> Result<usize, Errno> {
+        fill(sink, |sink, again| {
+            self.stack.enter_lightly(|engine| {
+                if again && engine.tcp_failed(self.id) {
+                    // For the next call to tell, when everything was read.
+                    return Ok(0);
+                }
+                engine.tcp_receive(self.id, sink, peek)
+            })
+        })
+    }
+
+    /// The bytes stay: they are copied twice, so that stopping half-way is no matter.
+    #[cold]
+    fn peek(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        let mut bytes = Vec::new();
+        let most = self.readable_bytes().min(sink.room());
+        bytes.try_reserve_exact(most).map_err(|_| Errno::ENOBUFS)?;
+        bytes.resize(most, 0);
+        let count = self.move_out(&mut SliceSink::new(&mut bytes), true)?;
+        if count == 0 { Ok(0) } else { sink.put(bytes.get(..count).unwrap_or_default()) }
     }
 
     /// shutdown(2).

@@ -7,14 +7,14 @@ use crate::engine::{Core, Engine};
 use crate::ports::Family;
 use crate::route::{Hop, LinkId};
 use crate::slab::Id;
-use crate::wire::{self, Header, UDP_BYTES, protocol};
+use crate::wire::{self, Header, IPV4_BYTES, IPV6_BYTES, UDP_BYTES, protocol};
+use alloc::vec::Vec;
 use base::Errno;
-use base::io::Source;
 use core::net::{IpAddr, SocketAddr};
 
 /// Longest payload over IPv4 and IPv6, in bytes.
-const PAYLOAD_MAX_V4: usize = 65_535 - wire::IPV4_BYTES - UDP_BYTES;
-const PAYLOAD_MAX_V6: usize = 65_535 - UDP_BYTES;
+const PAYLOAD_MAX_V4: usize = 65_535 - IPV4_BYTES - UDP_BYTES;
+pub(super) const PAYLOAD_MAX_V6: usize = 65_535 - UDP_BYTES;
 
 /// Most datagrams that one call may be cut into (Linux: `UDP_MAX_SEGMENTS`).
 const SEGMENTS_MAX: usize = 128;
@@ -44,15 +44,44 @@ struct Plan {
     loops: bool,
 }
 
+/// A datagram's bytes, copied from the program before the network is locked, after room for the
+/// headers.
+pub(super) struct Packet {
+    pub(super) bytes: Vec<u8>,
+    pub(super) head: usize,
+}
+
+impl Packet {
+    /// Bytes of the headers that a socket of `family` most likely sends.
+    pub(super) fn head(family: Family) -> usize {
+        UDP_BYTES + if family == Family::V4 { IPV4_BYTES } else { IPV6_BYTES }
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.bytes.get(self.head..).unwrap_or_default()
+    }
+
+    /// The bytes after room for headers of `head` bytes.
+    fn with_head(self, head: usize) -> Vec<u8> {
+        if head == self.head {
+            return self.bytes;
+        }
+        // IPv4 from an IPv6 socket.
+        let mut bytes = alloc::vec![0; head];
+        bytes.extend_from_slice(self.payload());
+        bytes
+    }
+}
+
 impl Engine {
     pub(super) fn udp_send(
         &mut self,
         id: Id,
-        source: &mut dyn Source,
+        packet: Packet,
         to: Option<SocketAddr>,
         options: &SendOptions,
     ) -> Result<usize, Errno> {
-        let length = source.remaining();
+        let length = packet.payload().len();
         let entry = self.core.udp.get(id)?;
         if entry.send_shutdown {
             return Err(Errno::EPIPE);
@@ -70,10 +99,10 @@ impl Engine {
         }
         let plan = self.core.udp_plan(id, remote, options)?;
         if plan.segment_bytes == 0 || length <= plan.segment_bytes {
-            self.core.udp_transmit(&plan, source, length)?;
+            self.core.udp_transmit(&plan, packet)?;
             self.core.udp.counters.sent += 1;
         } else {
-            self.core.udp_transmit_cut(&plan, source, length)?;
+            self.core.udp_transmit_cut(&plan, packet.payload())?;
         }
         Ok(length)
     }
@@ -152,52 +181,42 @@ impl Core {
     }
 
     /// Sends many datagrams of one length, the last one perhaps shorter: all of them or none.
-    fn udp_transmit_cut(
-        &mut self,
-        plan: &Plan,
-        source: &mut dyn Source,
-        length: usize,
-    ) -> Result<(), Errno> {
+    fn udp_transmit_cut(&mut self, plan: &Plan, payload: &[u8]) -> Result<(), Errno> {
         let segment = plan.segment_bytes;
         let total = plan.header.bytes() + UDP_BYTES + segment;
-        if total > self.mtu(plan.hop.link) || length.div_ceil(segment) > SEGMENTS_MAX {
+        if total > self.mtu(plan.hop.link) || payload.len().div_ceil(segment) > SEGMENTS_MAX {
             return Err(Errno::EINVAL);
         }
         let before = (self.later.len(), self.loopback.len());
-        let mut left = length;
-        while left > 0 {
-            let count = left.min(segment);
-            if let Err(errno) = self.udp_transmit(plan, source, count) {
+        for piece in payload.chunks(segment) {
+            let head = plan.header.bytes() + UDP_BYTES;
+            let mut bytes = self.buffer();
+            bytes.resize(head, 0);
+            bytes.extend_from_slice(piece);
+            if let Err(errno) = self.udp_transmit(plan, Packet { bytes, head }) {
                 self.later.truncate(before.0);
                 self.loopback.truncate(before.1);
                 return Err(errno);
             }
             self.udp.counters.sent += 1;
-            left -= count;
         }
         Ok(())
     }
 
-    fn udp_transmit(
-        &mut self,
-        plan: &Plan,
-        source: &mut dyn Source,
-        length: usize,
-    ) -> Result<(), Errno> {
+    fn udp_transmit(&mut self, plan: &Plan, packet: Packet) -> Result<(), Errno> {
+        let length = packet.payload().len();
         let header_bytes = plan.header.bytes();
         let total = header_bytes + UDP_BYTES + length;
         let mtu = self.mtu(plan.hop.link);
         if total > mtu && plan.do_not_fragment {
             return Err(Errno::EMSGSIZE);
         }
-        let mut packet = self.buffer();
-        packet.resize(total, 0);
+        let mut packet = packet.with_head(header_bytes + UDP_BYTES);
         let Some(datagram) = packet.get_mut(header_bytes..) else { return Err(Errno::EINVAL) };
         wire::put_u16(datagram, 0, plan.local_port);
         wire::put_u16(datagram, 2, plan.remote_port);
         wire::put_u16(datagram, 4, (UDP_BYTES + length) as u16);
         wire::put_u16(datagram, 6, 0);
-        take_all(source, datagram.get_mut(UDP_BYTES..).unwrap_or_default())?;
         let (from, to) = (plan.header.from, plan.header.to);
         let pseudo = checksum::pseudo_header(from, to, protocol::UDP, datagram.len());
         let sum = !checksum::fold(checksum::sum(datagram, pseudo));
@@ -216,17 +235,6 @@ impl Core {
         self.recycle(packet);
         Ok(())
     }
-}
-
-fn take_all(source: &mut dyn Source, mut into: &mut [u8]) -> Result<(), Errno> {
-    while !into.is_empty() {
-        let count = source.take(into)?;
-        if count == 0 {
-            return Err(Errno::EFAULT);
-        }
-        into = into.get_mut(count..).unwrap_or_default();
-    }
-    Ok(())
 }
 
 fn loopback_of(to: IpAddr) -> IpAddr {

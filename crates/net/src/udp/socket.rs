@@ -1,5 +1,6 @@
 //! UDP sockets as the system calls see them. No call sleeps.
 
+use super::output::{PAYLOAD_MAX_V6, Packet};
 use super::{Entry, Received, SendOptions, UdpOptions};
 use crate::address::{bind_address, connect_address, scope_of, shown, unspecified};
 use crate::engine::Engine;
@@ -13,7 +14,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, take_all};
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use sched::{Notifier, PollEvents};
@@ -93,7 +94,12 @@ impl UdpSocket {
         to: Option<SocketAddr>,
         options: &SendOptions,
     ) -> Result<usize, Errno> {
-        self.stack.enter(|engine| engine.udp_send(self.id, source, to, options))
+        if source.remaining() > PAYLOAD_MAX_V6 {
+            return Err(Errno::EMSGSIZE);
+        }
+        let head = Packet::head(self.family);
+        let packet = Packet { bytes: take_all(source, head)?, head };
+        self.stack.enter(|engine| engine.udp_send(self.id, packet, to, options))
     }
 
     /// Receives one datagram; what `sink` has no room for is lost, unless `peek`.
@@ -101,39 +107,41 @@ impl UdpSocket {
     /// # Errors
     /// `EAGAIN`: none. `ECONNREFUSED`: an earlier one found nobody. `EFAULT`.
     pub fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<Option<Received>, Errno> {
-        let family = self.family;
-        self.look(|entry| {
+        let next = self.look(|entry| {
             if let Some(error) = entry.error.take() {
                 return Err(error);
             }
             let Some(datagram) = entry.queue.front() else {
                 return if entry.receive_shutdown { Ok(None) } else { Err(Errno::EAGAIN) };
             };
-            let stored = if datagram.bytes.is_empty() || sink.room() == 0 {
-                0
-            } else {
-                sink.put(&datagram.bytes)?
-            };
-            let mut from = shown(datagram.from, family);
-            if let SocketAddr::V6(v6) = &mut from
-                && v6.ip().is_unicast_link_local()
-            {
-                v6.set_scope_id(datagram.link.index());
+            if peek {
+                return Ok(Some(datagram.clone()));
             }
-            let received = Received {
-                stored,
-                length: datagram.bytes.len(),
-                from,
-                to: datagram.to,
-                link: datagram.link,
-                traffic_class: datagram.traffic_class,
-                hop_limit: datagram.hop_limit,
-            };
-            if !peek && let Some(datagram) = entry.queue.pop_front() {
-                entry.queued = entry.queued.saturating_sub(datagram.charge());
-            }
-            Ok(Some(received))
-        })?
+            entry.queued = entry.queued.saturating_sub(datagram.charge());
+            Ok(entry.queue.pop_front())
+        })??;
+        let Some(datagram) = next else { return Ok(None) };
+        // The lock is open. What memory does not accept is lost, as on Linux.
+        let stored = if datagram.bytes.is_empty() || sink.room() == 0 {
+            0
+        } else {
+            sink.put(&datagram.bytes)?
+        };
+        let mut from = shown(datagram.from, self.family);
+        if let SocketAddr::V6(v6) = &mut from
+            && v6.ip().is_unicast_link_local()
+        {
+            v6.set_scope_id(datagram.link.index());
+        }
+        Ok(Some(Received {
+            stored,
+            length: datagram.bytes.len(),
+            from,
+            to: datagram.to,
+            link: datagram.link,
+            traffic_class: datagram.traffic_class,
+            hop_limit: datagram.hop_limit,
+        }))
     }
 
     /// shutdown(2).

@@ -98,6 +98,7 @@ impl UnixSpace {
 }
 
 /// Bytes on their way, with what was sent along.
+#[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
     /// Of a stream: how many were read.

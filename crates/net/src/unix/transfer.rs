@@ -4,10 +4,9 @@ use super::socket::State;
 use super::{MESSAGE_BYTES, Message, QUEUE_BYTES, QUEUE_MESSAGES, Queue};
 use super::{Right, UnixKind, UnixName, UnixSocket, UnixTarget};
 use alloc::sync::{Arc, Weak};
-use alloc::vec;
 use alloc::vec::Vec;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, drain, fill, take_all};
 use sched::PollEvents;
 
 /// What was received.
@@ -59,24 +58,33 @@ impl UnixSocket {
         rights: Vec<Right>,
     ) -> Result<usize, Errno> {
         let (peer, from) = self.receiver(to)?;
-        let first = peer.accept_bytes(source, rights.clone(), from.clone());
-        if first != Err(Errno::EAGAIN) {
-            return first;
+        if self.kind == UnixKind::Stream {
+            let mut rights = rights;
+            return drain(source, |source, _| {
+                self.persist(&peer, || peer.append(source, &mut rights, &from))
+            });
         }
-        peer.add_writer(self);
-        // It may have been emptied just now.
-        peer.accept_bytes(source, rights, from)
+        if source.remaining() > MESSAGE_BYTES {
+            return Err(Errno::EMSGSIZE);
+        }
+        let bytes = take_all(source, 0)?;
+        let mut message = Some(Message { bytes, taken: 0, rights, from });
+        self.persist(&peer, || peer.push(&mut message))
     }
 
-    fn accept_bytes(
-        &self,
-        source: &mut dyn Source,
-        rights: Vec<Right>,
-        from: UnixName,
+    /// Tries to send to `peer` and, when there is no room, once more as one of those who wait.
+    fn persist(
+        self: &Arc<Self>,
+        peer: &Arc<Self>,
+        mut attempt: impl FnMut() -> Result<usize, Errno>,
     ) -> Result<usize, Errno> {
-        match self.kind {
-            UnixKind::Stream => self.append(source, rights, from),
-            _ => self.push(source, rights, from),
+        match attempt() {
+            Err(Errno::EAGAIN) => {
+                peer.add_writer(self);
+                // It may have been emptied just now.
+                attempt()
+            }
+            other => other,
         }
     }
 
@@ -117,12 +125,12 @@ impl UnixSocket {
         peer.upgrade().map(|peer| (peer, from)).ok_or(gone)
     }
 
-    /// Adds stream bytes to what waits here.
+    /// Adds stream bytes to what waits here. Stops, as [`Source::take_present`] does.
     fn append(
         &self,
         source: &mut dyn Source,
-        mut rights: Vec<Right>,
-        from: UnixName,
+        rights: &mut Vec<Right>,
+        from: &UnixName,
     ) -> Result<usize, Errno> {
         let mut total = 0;
         while source.remaining() > 0 {
@@ -132,17 +140,16 @@ impl UnixSocket {
             }
             let wanted = source.remaining().min(state.queue.room()).min(PIECE);
             if wanted == 0 {
+                if total == 0 {
+                    return Err(Errno::EAGAIN);
+                }
                 break;
             }
-            match add_piece(&mut state, source, wanted, &mut rights, &from) {
-                Ok(0) => break,
-                Ok(count) => total += count,
-                Err(errno) if total == 0 => return Err(errno),
-                Err(_) => break,
+            let count = add_piece(&mut state, source, wanted, rights, from);
+            total += count;
+            if count < wanted {
+                break;
             }
-        }
-        if total == 0 && source.remaining() > 0 {
-            return Err(Errno::EAGAIN);
         }
         if total > 0 {
             self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
@@ -151,16 +158,8 @@ impl UnixSocket {
     }
 
     /// Adds a message to what waits here.
-    fn push(
-        &self,
-        source: &mut dyn Source,
-        rights: Vec<Right>,
-        from: UnixName,
-    ) -> Result<usize, Errno> {
-        let length = source.remaining();
-        if length > MESSAGE_BYTES {
-            return Err(Errno::EMSGSIZE);
-        }
+    fn push(&self, message: &mut Option<Message>) -> Result<usize, Errno> {
+        let length = message.as_ref().map_or(0, |message| message.bytes.len());
         {
             let mut state = self.state.lock();
             if state.closed || state.receive_over {
@@ -169,17 +168,8 @@ impl UnixSocket {
             if state.queue.is_full() || (length > state.queue.room() && state.queue.bytes > 0) {
                 return Err(Errno::EAGAIN);
             }
-            let mut bytes = vec![0; length];
-            let mut done = 0;
-            while done < length {
-                let count = source.take(bytes.get_mut(done..).unwrap_or_default())?;
-                if count == 0 {
-                    return Err(Errno::EFAULT);
-                }
-                done += count;
-            }
             state.queue.bytes += length;
-            state.queue.messages.push_back(Message { bytes, taken: 0, rights, from });
+            state.queue.messages.extend(message.take());
         }
         self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
         Ok(length)
@@ -190,28 +180,80 @@ impl UnixSocket {
     /// # Errors
     /// `EAGAIN`: nothing. `ENOTCONN`, `EINVAL`: never connected. `ECONNRESET`.
     pub fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<UnixReceived, Errno> {
-        let received = {
+        match (self.kind, peek) {
+            (UnixKind::Stream, true) => self.peek_stream(sink),
+            (UnixKind::Stream, false) => self.receive_stream(sink),
+            _ => self.receive_message(sink, peek),
+        }
+    }
+
+    fn receive_stream(&self, sink: &mut dyn Sink) -> Result<UnixReceived, Errno> {
+        let mut received = UnixReceived::default();
+        fill(sink, |sink, again| {
+            // Open files mark where a reader must stop and look.
+            if again && !received.rights.is_empty() {
+                return Ok(0);
+            }
+            let before = received.stored;
+            {
+                let mut state = self.state.lock();
+                if state.queue.messages.is_empty() {
+                    return if again { Ok(0) } else { self.nothing(&mut state).map(|()| 0) };
+                }
+                take_stream(&mut state.queue, sink, &mut received);
+            }
+            self.tell_writers();
+            Ok(received.stored - before)
+        })?;
+        received.length = received.stored;
+        Ok(received)
+    }
+
+    #[cold]
+    fn peek_stream(&self, sink: &mut dyn Sink) -> Result<UnixReceived, Errno> {
+        let (bytes, rights) = {
             let mut state = self.state.lock();
             if state.queue.messages.is_empty() {
-                return self.nothing(&mut state);
+                return self.nothing(&mut state).map(|()| UnixReceived::default());
             }
-            match self.kind {
-                UnixKind::Stream => receive_stream(&mut state.queue, sink, peek)?,
-                _ => receive_message(&mut state.queue, sink, peek)?,
+            see_stream(&state.queue, sink.room())
+        };
+        let stored = if bytes.is_empty() { 0 } else { sink.put(&bytes)? };
+        Ok(UnixReceived { stored, length: stored, from: UnixName::default(), rights })
+    }
+
+    /// Takes a message out, or copies it, and gives it to `sink` when the lock is open again. So a
+    /// message that the program's memory does not accept is lost, as on Linux.
+    #[inline(never)]
+    fn receive_message(&self, sink: &mut dyn Sink, peek: bool) -> Result<UnixReceived, Errno> {
+        let message = {
+            let mut state = self.state.lock();
+            let Some(front) = state.queue.messages.front() else {
+                return self.nothing(&mut state).map(|()| UnixReceived::default());
+            };
+            if peek {
+                front.clone()
+            } else {
+                let bytes = front.bytes.len();
+                state.queue.bytes = state.queue.bytes.saturating_sub(bytes);
+                state.queue.messages.pop_front().ok_or(Errno::EAGAIN)?
             }
         };
         if !peek {
             self.tell_writers();
         }
-        Ok(received)
+        let Message { bytes, rights, from, .. } = message;
+        let stored = if bytes.is_empty() || sink.room() == 0 { 0 } else { sink.put(&bytes)? };
+        Ok(UnixReceived { stored, length: bytes.len(), from, rights })
     }
 
-    fn nothing(&self, state: &mut State) -> Result<UnixReceived, Errno> {
+    /// What a receiver finds where nothing waits: the end, or why not.
+    fn nothing(&self, state: &mut State) -> Result<(), Errno> {
         if let Some(error) = state.error.take() {
             return Err(error);
         }
         if state.receive_over {
-            return Ok(UnixReceived::default());
+            return Ok(());
         }
         if self.kind.connects() && !state.was_connected {
             return Err(if self.kind == UnixKind::Stream {
@@ -241,7 +283,7 @@ fn add_piece(
     wanted: usize,
     rights: &mut Vec<Right>,
     from: &UnixName,
-) -> Result<usize, Errno> {
+) -> usize {
     let joins = rights.is_empty()
         && state.queue.messages.back().is_some_and(|last| last.bytes.len() < PIECE);
     if !joins {
@@ -253,48 +295,35 @@ fn add_piece(
         };
         state.queue.messages.push_back(message);
     }
-    let Some(last) = state.queue.messages.back_mut() else { return Ok(0) };
+    let Some(last) = state.queue.messages.back_mut() else { return 0 };
     let start = last.bytes.len();
     last.bytes.resize(start + wanted, 0);
-    let taken = source.take(last.bytes.get_mut(start..).unwrap_or_default());
-    let count = *taken.as_ref().unwrap_or(&0);
+    let count = source.take_present(last.bytes.get_mut(start..).unwrap_or_default());
     last.bytes.truncate(start + count);
-    if last.bytes.is_empty() && last.rights.is_empty() {
-        state.queue.messages.pop_back();
+    if last.bytes.is_empty()
+        && let Some(unused) = state.queue.messages.pop_back()
+    {
+        *rights = unused.rights;
     }
     state.queue.bytes += count;
-    taken
+    count
 }
 
-fn receive_stream(
-    queue: &mut Queue,
-    sink: &mut dyn Sink,
-    peek: bool,
-) -> Result<UnixReceived, Errno> {
-    let mut received = UnixReceived::default();
-    let mut at = 0;
+/// Moves stream bytes to `sink`, up to what goes with the next open file.
+fn take_stream(queue: &mut Queue, sink: &mut dyn Sink, received: &mut UnixReceived) {
     while sink.room() > 0 {
-        let Some(message) = queue.messages.get_mut(at) else { break };
+        let Some(message) = queue.messages.front_mut() else { break };
         // Open files mark where a reader must stop and look.
         if !message.rights.is_empty() && received.stored > 0 {
             break;
         }
         let rest = message.bytes.get(message.taken..).unwrap_or_default();
         let wanted = rest.len().min(sink.room());
-        let count = match sink.put(rest.get(..wanted).unwrap_or_default()) {
-            Ok(count) => count,
-            Err(errno) if received.stored == 0 => return Err(errno),
-            Err(_) => break,
-        };
-        received.stored += count;
-        if peek {
-            received.rights.extend(message.rights.iter().cloned());
-            if count < rest.len() {
-                break;
-            }
-            at += 1;
-            continue;
+        let count = sink.put_present(rest.get(..wanted).unwrap_or_default());
+        if count == 0 {
+            break;
         }
+        received.stored += count;
         received.rights.append(&mut message.rights);
         message.taken += count;
         queue.bytes -= count;
@@ -306,25 +335,19 @@ fn receive_stream(
             break;
         }
     }
-    received.length = received.stored;
-    Ok(received)
 }
 
-fn receive_message(
-    queue: &mut Queue,
-    sink: &mut dyn Sink,
-    peek: bool,
-) -> Result<UnixReceived, Errno> {
-    let Some(message) = queue.messages.front() else { return Err(Errno::EAGAIN) };
-    let stored =
-        if message.bytes.is_empty() || sink.room() == 0 { 0 } else { sink.put(&message.bytes)? };
-    let length = message.bytes.len();
-    let from = message.from.clone();
-    if peek {
-        let rights = message.rights.clone();
-        return Ok(UnixReceived { stored, length, from, rights });
+/// Copies up to `most` stream bytes, up to what goes with the next open file, and what goes with
+/// them.
+fn see_stream(queue: &Queue, most: usize) -> (Vec<u8>, Vec<Right>) {
+    let mut bytes = Vec::new();
+    for message in &queue.messages {
+        if bytes.len() >= most || (!message.rights.is_empty() && !bytes.is_empty()) {
+            break;
+        }
+        let rest = message.bytes.get(message.taken..).unwrap_or_default();
+        bytes.extend_from_slice(rest.get(..most - bytes.len()).unwrap_or(rest));
     }
-    let rights = queue.messages.pop_front().map(|message| message.rights).unwrap_or_default();
-    queue.bytes = queue.bytes.saturating_sub(length);
-    Ok(UnixReceived { stored, length, from, rights })
+    let first = queue.messages.front().filter(|_| !bytes.is_empty());
+    (bytes, first.map(|message| message.rights.clone()).unwrap_or_default())
 }

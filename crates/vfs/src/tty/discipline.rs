@@ -190,7 +190,8 @@ impl Discipline {
         }
     }
 
-    /// Moves bytes to the program: one line at most in canonical mode.
+    /// Moves bytes to the program: one line at most in canonical mode. Stops, as
+    /// [`Sink::put_present`] does.
     pub(super) fn give(
         &mut self,
         settings: &Settings,
@@ -210,11 +211,7 @@ impl Discipline {
         while done < available && sink.room() > 0 {
             let (piece, _) = self.input.as_slices();
             let count = piece.len().min(available - done).min(sink.room());
-            let moved = match sink.put(piece.get(..count).unwrap_or_default()) {
-                Ok(moved) => moved,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
-            };
+            let moved = sink.put_present(piece.get(..count).unwrap_or_default());
             self.input.drain(..moved);
             done += moved;
             if moved < count || count == 0 {

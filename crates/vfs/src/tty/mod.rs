@@ -15,7 +15,7 @@ use crate::metadata::{FileType, Metadata};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, fill};
 use base::sync::SpinLock;
 use base::{Errno, Signal};
 use core::any::Any;
@@ -250,9 +250,11 @@ impl File for Tty {
         if sink.room() == 0 {
             return Ok(0);
         }
-        let mut state = self.state.lock();
-        let State { settings, discipline, .. } = &mut *state;
-        discipline.give(settings, sink)
+        fill(sink, |sink, _| {
+            let mut state = self.state.lock();
+            let State { settings, discipline, .. } = &mut *state;
+            discipline.give(settings, sink)
+        })
     }
 
     fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
