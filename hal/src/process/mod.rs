@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod entropy;
 pub mod host;
 pub mod irq;
+mod large;
 pub mod memory;
 mod panic;
 pub mod power;

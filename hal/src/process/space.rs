@@ -4,6 +4,7 @@
 //! allows a process only so many (vm.max_map_count), and when they are used up all are given up. The
 //! program's next access then faults, and [`AddressSpace::refill`] maps the page again.
 
+pub use super::large::{LARGE_PAGES, LargeFrame};
 use super::memory::Frame;
 use super::trap;
 use crate::types::{Access, OutOfMemory, PageProtection};

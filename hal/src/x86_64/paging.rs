@@ -34,14 +34,14 @@ const WRITE_THROUGH: u64 = 1 << 3;
 const CACHE_DISABLE: u64 = 1 << 4;
 pub(super) const ACCESSED: u64 = 1 << 5;
 pub(super) const DIRTY: u64 = 1 << 6;
-const LARGE: u64 = 1 << 7;
+pub(super) const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 pub(super) const NO_EXECUTE: u64 = 1 << 63;
 /// The physical address in an entry.
 pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 pub(super) const ENTRIES: usize = 512;
-const LARGE_BYTES: u64 = 1 << 21;
+pub(super) const LARGE_BYTES: u64 = 1 << 21;
 const HUGE_BYTES: u64 = 1 << 30;
 
 /// One page table.

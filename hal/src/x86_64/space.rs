@@ -2,17 +2,21 @@
 //!
 //! A page that the program may not touch at all keeps its frame: its entry is not present and has
 //! [`HELD`]. The frame-table word of a page table counts its entries that are not 0, so that a
-//! table is given back when its last entry goes.
+//! table is given back when its last entry goes. Entries of the second level may be large pages,
+//! see [`large`].
 
+use super::gathered::{Gathered, TABLE};
+pub use super::large::{LARGE_PAGES, LargeFrame};
 use super::memory::Frame;
 use super::paging::{
-    self, ACCESSED, ADDRESS, DIRTY, NO_EXECUTE, PRESENT, Table, USER, WRITABLE, index, table,
+    self, ACCESSED, ADDRESS, DIRTY, LARGE, LARGE_BYTES, NO_EXECUTE, PRESENT, Table, USER, WRITABLE,
+    index, table,
 };
 use super::pool::Purpose;
-use super::{instructions, percpu, pool, presence};
+use super::{instructions, large, percpu, pool, presence};
 use crate::types::{OutOfMemory, PageProtection};
 use base::address::USER_END;
-use base::sync::{Rank, SpinLock};
+use base::sync::{Rank, SpinGuard, SpinLock};
 use base::{PAGE_SIZE, PageRange, UserAddr};
 use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -21,8 +25,6 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const ARCHIVE: u64 = 1 << 9;
 /// The entry holds a frame though it is not present.
 const HELD: u64 = 1 << 10;
-/// In [`Gathered`] only: a page table, not a page.
-const TABLE: u64 = 1 << 11;
 /// The level of the top table; leaves are at 0.
 const TOP: u32 = 3;
 /// Above this many pages all translations are dropped instead of each one.
@@ -33,27 +35,31 @@ pub struct AddressSpace {
     root: u64,
     /// Counts changes that other processors must learn of, see [`presence`].
     generation: AtomicU64,
-    /// Mapped pages. The lock guards the tables.
-    resident: SpinLock<usize>,
+    /// The lock guards the tables.
+    state: SpinLock<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// Mapped pages.
+    pub(super) resident: usize,
+    /// A list of empty tables, as many as there are large pages.
+    pub(super) deposits: u64,
 }
 
 /// What [`AddressSpace::visit`] does after showing an entry.
-enum Step {
+pub(super) enum Step {
     Keep,
     /// The visitor set the entry to 0.
     Removed,
+    /// Not this large page, but its pages.
+    Split,
     Stop,
 }
 
-/// Entries taken out of the tables, whose frames may be given back only after every processor has
-/// forgotten the translations.
-struct Gathered<'a> {
-    space: &'a AddressSpace,
-    entries: [u64; 64],
-    count: usize,
-    first: u64,
-    last: u64,
-}
+/// Gets the first address, the entry, and how many pages of it are asked for: 1, or up to 512 of a
+/// large page.
+type Visitor<'a> = dyn FnMut(u64, &AtomicU64, &mut Gathered<'_>, usize) -> Step + 'a;
 
 fn encode(frame: Frame, protection: PageProtection) -> u64 {
     let (address, archive) = frame.into_raw();
@@ -61,7 +67,7 @@ fn encode(frame: Frame, protection: PageProtection) -> u64 {
     address | mark | protection_bits(protection, archive)
 }
 
-fn protection_bits(protection: PageProtection, archive: bool) -> u64 {
+pub(super) fn protection_bits(protection: PageProtection, archive: bool) -> u64 {
     if protection.is_empty() {
         return HELD;
     }
@@ -87,56 +93,9 @@ fn decode_protection(entry: u64) -> PageProtection {
 
 /// # Safety
 /// The reference that the entry holds is given up: the entry is not used again.
-unsafe fn take_frame(entry: u64) -> Frame {
+pub(super) unsafe fn take_frame(entry: u64) -> Frame {
     // SAFETY: made by `encode`, taken up once.
     unsafe { Frame::from_raw(entry & ADDRESS, entry & ARCHIVE != 0) }
-}
-
-impl<'a> Gathered<'a> {
-    fn new(space: &'a AddressSpace) -> Self {
-        Self { space, entries: [0; 64], count: 0, first: u64::MAX, last: 0 }
-    }
-
-    fn add(&mut self, address: u64, entry: u64) {
-        if self.count == self.entries.len() {
-            self.flush();
-        }
-        self.entries[self.count] = entry;
-        self.count += 1;
-        self.note(address);
-    }
-
-    /// A translation changed, nothing to give back.
-    fn note(&mut self, address: u64) {
-        self.first = self.first.min(address);
-        self.last = self.last.max(address);
-    }
-
-    fn flush(&mut self) {
-        if self.first > self.last {
-            return;
-        }
-        let entries = &self.entries[..self.count];
-        let tables = entries.iter().any(|entry| entry & TABLE != 0);
-        self.space.invalidate(self.first, self.last, tables);
-        for &entry in entries {
-            if entry & TABLE != 0 {
-                // SAFETY: the table is empty and no longer linked nor cached.
-                unsafe { pool::release_frame(entry & ADDRESS) };
-            } else {
-                // SAFETY: the entry was taken out of its table.
-                drop(unsafe { take_frame(entry) });
-            }
-        }
-        self.count = 0;
-        (self.first, self.last) = (u64::MAX, 0);
-    }
-}
-
-impl Drop for Gathered<'_> {
-    fn drop(&mut self) {
-        self.flush();
-    }
 }
 
 impl AddressSpace {
@@ -154,7 +113,7 @@ impl AddressSpace {
         Ok(Self {
             root,
             generation: AtomicU64::new(0),
-            resident: SpinLock::ranked(Rank::PageTables, 0),
+            state: SpinLock::ranked(Rank::PageTables, State::default()),
         })
     }
 
@@ -166,7 +125,7 @@ impl AddressSpace {
 
     /// Makes all processors forget the translations of the pages `first..=last`; with `tables`,
     /// also what they cache of the tables above them.
-    fn invalidate(&self, first: u64, last: u64, tables: bool) {
+    pub(super) fn invalidate(&self, first: u64, last: u64, tables: bool) {
         self.invalidate_here(first, last, tables);
         presence::shoot_down(self.root, &self.generation);
     }
@@ -194,26 +153,54 @@ impl AddressSpace {
         unsafe { table(self.root) }
     }
 
-    /// The last-level entry of a page, if its tables exist.
-    fn entry(&self, page: u64) -> Option<&AtomicU64> {
+    #[inline]
+    pub(super) fn lock(&self) -> SpinGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The entry of a page, as if all pages were single.
+    fn entry(&self, page: u64) -> Option<u64> {
         let mut at = self.root();
         for level in (1..=TOP).rev() {
             let entry = at[index(page, level)].load(Relaxed);
             if entry == 0 {
                 return None;
             }
+            if level == large::LEVEL && entry & LARGE != 0 {
+                return Some(large::small_entry(entry, page));
+            }
             // SAFETY: under the lock, entries above the last level point to tables.
             at = unsafe { table(entry & ADDRESS) };
         }
-        Some(&at[index(page, 0)])
+        Some(at[index(page, 0)].load(Relaxed))
     }
 
-    /// Stores a last-level entry, making tables as needed; returns the entry that was there.
-    fn store(&self, page: u64, new: u64) -> Result<u64, OutOfMemory> {
+    /// The entry of `page` at `level`, if the tables above it exist.
+    pub(super) fn existing_slot(&self, page: u64, level: u32) -> Option<&AtomicU64> {
+        let mut at = self.root();
+        for above in (level + 1..=TOP).rev() {
+            let entry = at[index(page, above)].load(Relaxed);
+            if entry == 0 {
+                return None;
+            }
+            // SAFETY: under the lock, and no large page is so high.
+            at = unsafe { table(entry & ADDRESS) };
+        }
+        Some(&at[index(page, level)])
+    }
+
+    /// The entry of `page` at `LEVEL`, and its table; makes tables and splits large pages as
+    /// needed.
+    #[inline]
+    pub(super) fn slot<const LEVEL: u32>(
+        &self,
+        state: &mut State,
+        page: u64,
+    ) -> Result<(&AtomicU64, u64), OutOfMemory> {
         let mut physical = self.root;
-        for level in (1..=TOP).rev() {
+        for above in (LEVEL + 1..=TOP).rev() {
             // SAFETY: under the lock, and reached from the root.
-            let slot = unsafe { &table(physical)[index(page, level)] };
+            let slot = unsafe { &table(physical)[index(page, above)] };
             let mut entry = slot.load(Relaxed);
             if entry == 0 {
                 let fresh = paging::new_table(Purpose::Program)?;
@@ -224,15 +211,24 @@ impl AddressSpace {
                 }
                 entry = fresh | PRESENT | WRITABLE | USER;
                 slot.store(entry, Relaxed);
+            } else if above == large::LEVEL && entry & LARGE != 0 {
+                entry = self.split(state, page & !(LARGE_BYTES - 1), slot);
             }
             physical = entry & ADDRESS;
         }
         // SAFETY: as above.
-        let (slot, count) = unsafe { (&table(physical)[index(page, 0)], pool::count(physical)) };
+        Ok((unsafe { &table(physical)[index(page, LEVEL)] }, physical))
+    }
+
+    /// Stores a last-level entry, making tables as needed; returns the entry that was there.
+    #[inline]
+    fn store(&self, state: &mut State, page: u64, new: u64) -> Result<u64, OutOfMemory> {
+        let (slot, physical) = self.slot::<0>(state, page)?;
         let old = slot.load(Relaxed);
         slot.store(new, Relaxed);
         if old == 0 {
-            count.fetch_add(1, Relaxed);
+            // SAFETY: the frame is the page table with that entry.
+            unsafe { pool::count(physical) }.fetch_add(1, Relaxed);
         }
         Ok(old)
     }
@@ -252,10 +248,10 @@ impl AddressSpace {
             return Err(OutOfMemory);
         }
         let address = page.page_floor().0;
-        let mut resident = self.resident.lock();
+        let mut state = self.lock();
         let entry = encode(frame, protection);
-        match self.store(address, entry) {
-            Ok(0) => *resident += 1,
+        match self.store(&mut state, address, entry) {
+            Ok(0) => state.resident += 1,
             Ok(old) => Gathered::new(self).add(address, old),
             Err(error) => {
                 // SAFETY: the entry was not stored.
@@ -268,14 +264,16 @@ impl AddressSpace {
 
     /// Shows every mapped page in `start..end` to `visitor`, in order, and gives back tables that
     /// are empty afterwards. Costs time in proportion to the tables there are, not to the range.
+    #[expect(clippy::too_many_arguments, reason = "it calls itself once a level")]
     fn visit(
         &self,
+        state: &mut State,
         physical: u64,
         level: u32,
         start: u64,
         end: u64,
         gathered: &mut Gathered<'_>,
-        visitor: &mut dyn FnMut(u64, &AtomicU64, &mut Gathered<'_>) -> Step,
+        visitor: &mut Visitor<'_>,
     ) -> ControlFlow<()> {
         // SAFETY: under the lock, and reached from the root.
         let (entries, count) = unsafe { (table(physical), pool::count(physical)) };
@@ -298,18 +296,22 @@ impl AddressSpace {
             }
             let next = (address - address % size).saturating_add(size).min(end);
             let slot = &entries[index(address, level)];
-            let entry = slot.load(Relaxed);
-            if entry != 0 && level == 0 {
-                match visitor(address, slot, gathered) {
-                    Step::Keep => {}
+            let mut entry = slot.load(Relaxed);
+            if entry != 0 && (level == 0 || entry & LARGE != 0) {
+                let pages = ((next - address) / PAGE_SIZE) as usize;
+                match visitor(address, slot, gathered, pages.max(1)) {
+                    Step::Keep => entry = 0,
                     Step::Removed => {
                         count.fetch_sub(1, Relaxed);
+                        entry = 0;
                     }
+                    Step::Split => entry = self.split(state, address - address % size, slot),
                     Step::Stop => return ControlFlow::Break(()),
                 }
-            } else if entry != 0 {
+            }
+            if entry != 0 {
                 let below = entry & ADDRESS;
-                self.visit(below, level - 1, address, next, gathered, visitor)?;
+                self.visit(state, below, level - 1, address, next, gathered, visitor)?;
                 // SAFETY: `below` is a table.
                 if unsafe { pool::count(below) }.load(Relaxed) == 0 {
                     slot.store(0, Relaxed);
@@ -322,27 +324,35 @@ impl AddressSpace {
         ControlFlow::Continue(())
     }
 
-    fn visit_range(
+    pub(super) fn visit_range(
         &self,
+        state: &mut State,
         range: PageRange,
-        visitor: &mut dyn FnMut(u64, &AtomicU64, &mut Gathered<'_>) -> Step,
+        visitor: &mut Visitor<'_>,
     ) {
         let mut gathered = Gathered::new(self);
         let (start, end) = (range.start().0, range.end().0);
-        let _ = self.visit(self.root, TOP, start, end, &mut gathered, visitor);
+        let _ = self.visit(state, self.root, TOP, start, end, &mut gathered, visitor);
     }
 
     /// Unmaps every page in `range` and drops the references to their frames. Returns how many
     /// pages were mapped.
     pub fn unmap(&self, range: PageRange) -> usize {
-        let mut resident = self.resident.lock();
-        let mut count = 0;
-        self.visit_range(range, &mut |address, slot, gathered| {
+        let mut state = self.lock();
+        let (mut count, mut whole) = (0, 0);
+        self.visit_range(&mut state, range, &mut |address, slot, gathered, pages| {
+            if slot.load(Relaxed) & LARGE != 0 {
+                if pages < paging::ENTRIES {
+                    return Step::Split;
+                }
+                whole += 1;
+            }
             gathered.add(address, slot.swap(0, Relaxed));
-            count += 1;
+            count += pages;
             Step::Removed
         });
-        *resident -= count;
+        (0..whole).for_each(|_| state.forget_deposit());
+        state.resident -= count;
         count
     }
 
@@ -350,9 +360,22 @@ impl AddressSpace {
     /// become writable, nor do frames that are shared (a write then faults, and the fault handler
     /// decides) unless `shared_writable`.
     pub fn protect(&self, range: PageRange, protection: PageProtection, shared_writable: bool) {
-        let _guard = self.resident.lock();
-        self.visit_range(range, &mut |address, slot, gathered| {
+        let mut state = self.lock();
+        self.visit_range(&mut state, range, &mut |address, slot, gathered, pages| {
             let old = slot.load(Relaxed);
+            if old & LARGE != 0 {
+                // SAFETY: the entry holds its frames.
+                if pages < paging::ENTRIES || !unsafe { large::is_unshared(old) } {
+                    return Step::Split;
+                }
+                let new = old & (ADDRESS | LARGE) | protection_bits(protection, false);
+                if new != old {
+                    slot.store(new, Relaxed);
+                    gathered.note(address);
+                    gathered.note(address + LARGE_BYTES - PAGE_SIZE);
+                }
+                return Step::Keep;
+            }
             let archive = old & ARCHIVE != 0;
             let mut allowed = protection;
             if protection.contains(PageProtection::WRITE) && !archive && !shared_writable {
@@ -377,8 +400,8 @@ impl AddressSpace {
         if page.0 >= USER_END {
             return None;
         }
-        let _guard = self.resident.lock();
-        let entry = self.entry(page.0)?.load(Relaxed);
+        let _guard = self.lock();
+        let entry = self.entry(page.0)?;
         if entry == 0 {
             return None;
         }
@@ -389,9 +412,9 @@ impl AddressSpace {
 
     /// The first mapped page in `range`. For skipping holes.
     pub fn next_mapped(&self, range: PageRange) -> Option<UserAddr> {
-        let _guard = self.resident.lock();
+        let mut state = self.lock();
         let mut found = None;
-        self.visit_range(range, &mut |address, _, _| {
+        self.visit_range(&mut state, range, &mut |address, _, _, _| {
             found = Some(UserAddr(address));
             Step::Stop
         });
@@ -405,18 +428,21 @@ impl AddressSpace {
     /// part.
     pub fn relocate(&self, from: PageRange, to: UserAddr) -> Result<(), OutOfMemory> {
         let target = PageRange::from_length(to, from.bytes()).ok_or(OutOfMemory)?;
-        let mut resident = self.resident.lock();
+        let mut state = self.lock();
         let mut result = Ok(());
-        self.visit_range(from, &mut |address, slot, gathered| {
+        self.split_in(&mut state, from);
+        self.split_in(&mut state, target);
+        let mut replaced = 0;
+        self.visit_range(&mut State::default(), from, &mut |address, slot, gathered, _| {
             let entry = slot.load(Relaxed);
             let moved = target.start().0 + (address - from.start().0);
             if moved == address {
                 return Step::Keep;
             }
-            match self.store(moved, entry) {
+            match self.store(&mut State::default(), moved, entry) {
                 Ok(0) => {}
                 Ok(old) => {
-                    *resident -= 1;
+                    replaced += 1;
                     gathered.add(moved, old);
                 }
                 Err(error) => {
@@ -428,12 +454,20 @@ impl AddressSpace {
             gathered.note(address);
             Step::Removed
         });
+        state.resident -= replaced;
         result
+    }
+
+    /// Makes single pages of all large ones in `range`.
+    fn split_in(&self, state: &mut State, range: PageRange) {
+        self.visit_range(state, range, &mut |_, slot, _, _| {
+            if slot.load(Relaxed) & LARGE != 0 { Step::Split } else { Step::Keep }
+        });
     }
 
     /// How many pages are mapped (the resident set).
     pub fn resident_pages(&self) -> usize {
-        *self.resident.lock()
+        self.lock().resident
     }
 }
 

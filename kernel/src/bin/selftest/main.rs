@@ -43,6 +43,7 @@ mod bare {
         ("space: map, look up, protect, unmap", pages::mapping),
         ("space: tables are given back", pages::tables),
         ("space: relocate", pages::relocation),
+        ("space: large pages are made, split and given back", pages::large),
         ("usercopy: crosses pages, stops at the exact byte", pages::copies),
         ("usercopy: refuses kernel addresses", pages::limits),
         ("usercopy: compare and exchange", pages::exchange),
