@@ -1,12 +1,14 @@
 //! madvise(2).
 
+use crate::MAXIMUM_MAPPINGS;
 use crate::backing::Backing;
 use crate::fault::FaultError;
 use crate::memory::{Mm, State};
-use crate::vma::{Source, Vma, VmaFlags};
+use crate::vma::{LARGE_BYTES, Source, Vma, VmaFlags};
 use abi::mman::madv;
 use alloc::sync::Arc;
 use base::{Errno, PAGE_SIZE, PageRange, UserAddr};
+use hal::space::LargeFrame;
 use hal::{Access, PageProtection};
 
 /// What madvise(2) is asked for.
@@ -31,6 +33,10 @@ pub enum Advice {
     PopulateWrite,
     /// For private anonymous memory only, and without meaning without fork.
     WipeOnFork,
+    /// Large pages where possible, `true`, or none.
+    Large(bool),
+    /// Makes large pages of what is there, now.
+    Collapse,
     /// Taken note of by Linux, without an effect that a program could see.
     Ignored,
 }
@@ -40,7 +46,7 @@ impl Advice {
     ///
     /// # Errors
     /// `EINVAL`: no such advice, or one that needs what this kernel does not have
-    /// (`MADV_COLLAPSE`, `MADV_HWPOISON`, guard regions), as on Linux built without it.
+    /// (`MADV_HWPOISON`, guard regions), as on Linux built without it.
     pub fn decode(advice: i32) -> Result<Self, Errno> {
         Ok(match advice {
             madv::NORMAL | madv::SEQUENTIAL => Self::Normal,
@@ -52,13 +58,14 @@ impl Advice {
             madv::POPULATE_READ => Self::PopulateRead,
             madv::POPULATE_WRITE => Self::PopulateWrite,
             madv::WIPEONFORK => Self::WipeOnFork,
+            madv::HUGEPAGE => Self::Large(true),
+            madv::NOHUGEPAGE => Self::Large(false),
+            madv::COLLAPSE => Self::Collapse,
             madv::WILLNEED
             | madv::DONTFORK
             | madv::DOFORK
             | madv::MERGEABLE
             | madv::UNMERGEABLE
-            | madv::HUGEPAGE
-            | madv::NOHUGEPAGE
             | madv::DONTDUMP
             | madv::DODUMP
             | madv::KEEPONFORK
@@ -91,6 +98,7 @@ impl Mm {
             Advice::PopulateRead => self.populate_for(range, Access::Read),
             Advice::PopulateWrite => self.populate_for(range, Access::Write),
             Advice::Remove => self.discard(range),
+            Advice::Collapse => self.collapse(range),
             _ => self.advise_mapped(range, advice),
         }
     }
@@ -114,6 +122,20 @@ impl Mm {
                 };
                 if state.tree.mapped(range).any(|(vma, _)| differs(vma)) {
                     state.tree.change(range, |vma| vma.flags.set(VmaFlags::RANDOM, random));
+                }
+            }
+            Advice::Large(wanted) => {
+                let (set, clear) = if wanted {
+                    (VmaFlags::LARGE_PAGES, VmaFlags::NO_LARGE_PAGES)
+                } else {
+                    (VmaFlags::NO_LARGE_PAGES, VmaFlags::LARGE_PAGES)
+                };
+                let differs = |vma: &Vma| vma.flags & (set | clear) != set;
+                if state.tree.mapped(range).any(|(vma, _)| differs(vma)) {
+                    if state.tree.len() + state.tree.splits(range) > MAXIMUM_MAPPINGS {
+                        return Err(Errno::ENOMEM);
+                    }
+                    state.tree.change(range, |vma| vma.flags = (vma.flags - clear) | set);
                 }
             }
             _ => {}
@@ -142,6 +164,63 @@ impl Mm {
             page = page.wrapping_add(PAGE_SIZE);
         }
         Ok(())
+    }
+
+    /// `MADV_COLLAPSE`: one large page where single ones are, mapping by mapping and block by
+    /// block.
+    fn collapse(&self, range: PageRange) -> Result<(), Errno> {
+        let mut at = range.start();
+        let mut hole = false;
+        while at < range.end() {
+            let part = {
+                let state = self.state.lock();
+                let Some((vma, part)) = state.tree.mapped(rest(range, at)?).next() else {
+                    return Err(Errno::ENOMEM);
+                };
+                if !vma.may_be_large() {
+                    return Err(Errno::EINVAL);
+                }
+                part
+            };
+            hole |= part.start() != at;
+            at = part.end();
+            let first = part.start().0.next_multiple_of(LARGE_BYTES);
+            let after = part.end().0 & !(LARGE_BYTES - 1);
+            if after < first {
+                return Err(Errno::EINVAL);
+            }
+            self.collapse_blocks(UserAddr(first), UserAddr(after))?;
+        }
+        if hole { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Goes from one block that holds something to the next: between may be terabytes of nothing.
+    fn collapse_blocks(&self, first: UserAddr, after: UserAddr) -> Result<(), Errno> {
+        let (mut at, mut empty) = (first, false);
+        while at < after {
+            let next = PageRange::new(at, after).and_then(|rest| self.space.next_mapped(rest));
+            let Some(page) = next else { return Err(Errno::EINVAL) };
+            let block = UserAddr(page.0 & !(LARGE_BYTES - 1));
+            empty |= block > at;
+            self.collapse_block(block)?;
+            at = block.wrapping_add(LARGE_BYTES);
+        }
+        if empty { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
+    fn collapse_block(&self, start: UserAddr) -> Result<(), Errno> {
+        let block = PageRange::from_length(start, LARGE_BYTES).ok_or(Errno::EINVAL)?;
+        if self.space.large_pages(block) as u64 == block.pages() {
+            return Ok(());
+        }
+        let frame = LargeFrame::zeroed().map_err(|_| Errno::ENOMEM)?;
+        let state = self.state.lock();
+        let vma = state.tree.find(start).ok_or(Errno::ENOMEM)?;
+        let whole = vma.range.intersection(block) == Some(block);
+        if !whole || !vma.may_be_large() || vma.protection.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        self.space.collapse(start, frame, vma.hardware()).map(|_| ()).ok_or(Errno::EINVAL)
     }
 
     /// `MADV_REMOVE`. Pages are unmapped first, then freed in the file; in between a touch may

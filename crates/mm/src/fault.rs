@@ -6,6 +6,7 @@ use crate::vma::{Source, Vma, VmaFlags, need};
 use alloc::sync::Arc;
 use base::{Errno, PAGE_SIZE, PageRange, UserAddr};
 use hal::memory::Frame;
+use hal::space::LargeFrame;
 use hal::{Access, OutOfMemory, PageFault, PageProtection};
 
 /// Pages mapped around a touched page of the boot archive. They cost page-table entries only, and
@@ -60,6 +61,18 @@ struct FilePlan {
     truncations: u64,
 }
 
+/// A touch that cannot be resolved while the lock of memory is held.
+enum Plan {
+    File(FilePlan),
+    Large(LargePlan),
+}
+
+/// A large page that is to be made, remembered while the lock is open: zeroing takes long.
+struct LargePlan {
+    page: UserAddr,
+    block: PageRange,
+}
+
 impl Mm {
     /// Resolves a page fault of the program.
     ///
@@ -72,29 +85,37 @@ impl Mm {
     /// Makes the page at `address` present for `access`.
     pub(crate) fn touch(&self, address: UserAddr, access: Access) -> Result<(), FaultError> {
         let page = address.page_floor();
+        let mut large = true;
         for _ in 0..ATTEMPTS {
             let plan = {
                 let mut state = self.state.lock();
-                match self.touch_locked(&mut state, page, access)? {
+                match self.touch_locked(&mut state, page, access, large)? {
                     Some(plan) => plan,
                     None => return Ok(()),
                 }
             };
-            if self.touch_file(&plan)? {
+            let settled = match plan {
+                Plan::File(plan) => self.touch_file(&plan)?,
+                Plan::Large(plan) => self.touch_large(&plan),
+            };
+            if settled {
                 return Ok(());
             }
+            large = false;
         }
         // The program changes this mapping all the time; the access faults again and goes on.
         Ok(())
     }
 
-    /// Everything that needs no file. `Some`: the rest is up to [`Mm::touch_file`].
+    /// Everything that needs no file, and no large page unless `large`. `Some`: the rest is up to
+    /// [`Mm::touch_file`] or [`Mm::touch_large`].
     fn touch_locked(
         &self,
         state: &mut State,
         page: UserAddr,
         access: Access,
-    ) -> Result<Option<FilePlan>, FaultError> {
+        large: bool,
+    ) -> Result<Option<Plan>, FaultError> {
         let truncations = state.truncations;
         let Some(vma) = state.tree.find_mut(page) else {
             return Err(FaultError::Segv { code: SegvCode::MapError });
@@ -106,8 +127,13 @@ impl Mm {
             return Ok(None);
         }
         match &vma.source {
-            Source::Anonymous => self.fill(vma, page).map(|()| None),
-            Source::File { backing, shared, may_write, .. } => Ok(Some(FilePlan {
+            Source::Anonymous => match vma.large_block(page).filter(|_| large) {
+                Some(block) if self.has_room_for_large(block) => {
+                    Ok(Some(Plan::Large(LargePlan { page, block })))
+                }
+                _ => self.fill(vma, page).map(|()| None),
+            },
+            Source::File { backing, shared, may_write, .. } => Ok(Some(Plan::File(FilePlan {
                 backing: Arc::clone(backing),
                 page,
                 access,
@@ -118,7 +144,7 @@ impl Mm {
                 own: *may_write,
                 around: around(vma, page, access),
                 truncations,
-            })),
+            }))),
         }
     }
 
@@ -320,6 +346,34 @@ fn around(vma: &Vma, page: UserAddr, access: Access) -> PageRange {
         (low, low.wrapping_add(WINDOW))
     };
     PageRange::new(low.max(vma.start()), high.min(vma.end())).unwrap_or(vma.range)
+}
+
+/// Blocks of large pages: memory must have this many for one to be made by a touch, so that little
+/// is lost when the program uses a part of it.
+const LEAST_BLOCKS: u64 = 48;
+
+impl Mm {
+    /// True when nothing is mapped in `block`, and memory is plentiful beside it.
+    fn has_room_for_large(&self, block: PageRange) -> bool {
+        let statistics = hal::memory::statistics();
+        statistics.total >= LEAST_BLOCKS * block.pages()
+            && statistics.free > statistics.total / 4
+            && self.space.next_mapped(block).is_none()
+    }
+
+    /// Makes a large page. `false`: there was no memory in one piece, or the mapping changed
+    /// meanwhile; a single page will do.
+    fn touch_large(&self, plan: &LargePlan) -> bool {
+        let Ok(frame) = LargeFrame::zeroed() else { return false };
+        let mut state = self.state.lock();
+        let Some(vma) = state.tree.find_mut(plan.page) else { return false };
+        let settled = vma.large_block(plan.page) == Some(plan.block)
+            && self.space.map_large(plan.block.start(), frame, vma.hardware()) == Ok(true);
+        if settled {
+            vma.sequence.pass_block(plan.block);
+        }
+        settled
+    }
 }
 
 /// True when an eighth of all memory is free: then a page too many does not hurt.

@@ -17,6 +17,7 @@ struct Counts {
     shared_clean: u64,
     shared_dirty: u64,
     anonymous: u64,
+    large: u64,
     locked: u64,
 }
 
@@ -26,6 +27,7 @@ impl Counts {
         self.shared_clean += other.shared_clean;
         self.shared_dirty += other.shared_dirty;
         self.anonymous += other.anonymous;
+        self.large += other.large;
         self.locked += other.locked;
     }
 
@@ -42,7 +44,7 @@ impl Counts {
             ("Referenced:", self.resident),
             ("Anonymous:", self.anonymous),
             ("LazyFree:", 0),
-            ("AnonHugePages:", 0),
+            ("AnonHugePages:", self.large),
             ("Swap:", 0),
             ("SwapPss:", 0),
             ("Locked:", self.locked),
@@ -75,6 +77,7 @@ impl Mm {
                 counts.anonymous += PAGE_SIZE;
             }
         }
+        counts.large = self.space.large_pages(vma.range) as u64 * PAGE_SIZE;
         if vma.flags.contains(VmaFlags::LOCKED) {
             counts.locked = counts.resident;
         }
@@ -95,6 +98,7 @@ impl Mm {
             write_row(out, "KernelPageSize:", PAGE_SIZE)?;
             write_row(out, "MMUPageSize:", PAGE_SIZE)?;
             self.count(&vma).write(out)?;
+            writeln!(out, "THPeligible:    {:>8}", u32::from(vma.is_large_eligible()))?;
             write_flags(out, &vma)?;
         }
         Ok(())
@@ -130,6 +134,8 @@ fn write_flags(out: &mut dyn Write, vma: &Vma) -> fmt::Result {
         (vma.flags.contains(VmaFlags::LOCKED), " lo"),
         (vma.flags.contains(VmaFlags::RANDOM), " rr"),
         (vma.flags.contains(VmaFlags::NO_RESERVE), " nr"),
+        (vma.flags.contains(VmaFlags::LARGE_PAGES), " hg"),
+        (vma.flags.contains(VmaFlags::NO_LARGE_PAGES), " nh"),
     ];
     out.write_str("VmFlags:")?;
     for (_, name) in flags.iter().filter(|(set, _)| *set) {

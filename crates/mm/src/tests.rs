@@ -1,6 +1,7 @@
 //! Tests on the simulated machine.
 
 mod hostile;
+mod large;
 mod model;
 mod rules;
 

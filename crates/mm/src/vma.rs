@@ -6,6 +6,9 @@ use base::{PAGE_SIZE, PageRange, UserAddr};
 use bitflags::bitflags;
 use hal::{Access, PageProtection};
 
+/// Bytes of a large page.
+pub(crate) const LARGE_BYTES: u64 = 2 << 20;
+
 bitflags! {
     /// What was asked for with mmap, mlock and madvise.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -18,6 +21,10 @@ bitflags! {
         const RANDOM = 4;
         /// `MAP_NORESERVE`.
         const NO_RESERVE = 8;
+        /// `MADV_HUGEPAGE`.
+        const LARGE_PAGES = 16;
+        /// `MADV_NOHUGEPAGE`.
+        const NO_LARGE_PAGES = 32;
     }
 }
 
@@ -64,13 +71,25 @@ impl Sequence {
     const LONGEST: u8 = 16;
 
     /// How many pages to make for a touch of `page`: twice as many as last time when it is where
-    /// the last touch left off.
+    /// the last touch left off, but none of the next block of a large page.
     pub(crate) fn touch(&mut self, page: UserAddr) -> u64 {
         let in_order = page == self.expected && self.window > 0;
         self.window = if in_order { (self.window * 2).min(Self::LONGEST) } else { 1 };
-        let pages = u64::from(self.window);
-        self.expected = page.wrapping_add(pages * PAGE_SIZE);
-        pages
+        let to_border = LARGE_BYTES - page.0 % LARGE_BYTES;
+        let bytes = (u64::from(self.window) * PAGE_SIZE).min(to_border);
+        self.expected = page.wrapping_add(bytes);
+        bytes / PAGE_SIZE
+    }
+
+    /// True when a touch of `page` has come in order so long that all of the block which begins
+    /// there will be touched, as far as one can tell.
+    fn reaches_block(&self, page: UserAddr) -> bool {
+        page == self.expected && self.window == Self::LONGEST && page.0.is_multiple_of(LARGE_BYTES)
+    }
+
+    /// A whole block was made.
+    pub(crate) fn pass_block(&mut self, block: PageRange) {
+        *self = Self { expected: block.end(), window: Self::LONGEST };
     }
 }
 
@@ -133,6 +152,32 @@ impl Vma {
         self.protection.contains(PageProtection::WRITE)
             && !self.is_shared()
             && !self.flags.contains(VmaFlags::NO_RESERVE)
+    }
+
+    /// True when what it holds may lie in pages of 2 MiB.
+    pub(crate) fn may_be_large(&self) -> bool {
+        self.is_anonymous() && !self.flags.contains(VmaFlags::NO_LARGE_PAGES)
+    }
+
+    /// True when a touch may make a large page somewhere in it (smaps' `THPeligible`).
+    pub(crate) fn is_large_eligible(&self) -> bool {
+        let first = UserAddr(self.start().0.next_multiple_of(LARGE_BYTES));
+        let block = PageRange::from_length(first, LARGE_BYTES);
+        self.may_be_large() && block.is_some_and(|block| block.end() <= self.end())
+    }
+
+    /// The 2 MiB in which a touch of `page` should make one large page: where the program asked for
+    /// them, and where it touches memory in order.
+    #[inline]
+    pub(crate) fn large_block(&self, page: UserAddr) -> Option<PageRange> {
+        let wanted =
+            self.flags.contains(VmaFlags::LARGE_PAGES) || self.sequence.reaches_block(page);
+        if !wanted || !self.may_be_large() || !self.protection.contains(PageProtection::WRITE) {
+            return None;
+        }
+        let start = UserAddr(page.0 & !(LARGE_BYTES - 1));
+        PageRange::from_length(start, LARGE_BYTES)
+            .filter(|block| self.range.intersection(*block) == Some(*block))
     }
 
     /// The file's page at `address`, for file mappings.

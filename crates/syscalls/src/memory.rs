@@ -43,7 +43,8 @@ pub const ROWS: &[Row] = &[
         nr::MADVISE,
         "madvise",
         &[Hex, Size, Name(MADV_NAMES)],
-        "guard regions, MADV_COLLAPSE and MADV_HWPOISON are EINVAL; MADV_FREE drops at once",
+        "guard regions and MADV_HWPOISON are EINVAL; MADV_FREE drops at once; large pages of private \
+         anonymous memory only",
         |call| madvise(call).into(),
     ),
     full(nr::MREMAP, "mremap", &[Hex, Size, Size, Flags(MREMAP_NAMES), Hex], |call| {

@@ -33,6 +33,7 @@ func main() {
 	check.Within("clock", 5*time.Minute, func() { clock(*cpus) })
 	check.Within("replaced page", 5*time.Minute, replaced)
 	check.Within("protected page", 5*time.Minute, protected)
+	check.Within("large pages", 5*time.Minute, largePages)
 	check.Within("wake-ups", 5*time.Minute, wakeUps)
 	check.Within("threads", 10*time.Minute, func() { manyThreads(*threads) })
 	check.Done()

@@ -17,5 +17,10 @@ const CPU: &[Row] = &[
     kernel("present", super::kernel::cpu_range),
 ];
 
-const HUGE_PAGES: &[Row] =
-    &[text("enabled", "always [madvise] never\n"), text("hpage_pmd_size", "2097152\n")];
+const HUGE_PAGES: &[Row] = &[
+    text("enabled", LARGE_PAGES[hal::space::LARGE_PAGES as usize]),
+    text("hpage_pmd_size", "2097152\n"),
+];
+
+/// None, or also where nobody asked for them.
+const LARGE_PAGES: [&str; 2] = ["always madvise [never]\n", "[always] madvise never\n"];
