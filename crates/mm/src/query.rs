@@ -77,6 +77,36 @@ impl Mm {
         Ok(())
     }
 
+    /// How many bytes of the range are mapped, and how many of these count as data: private and
+    /// writable.
+    #[must_use]
+    pub fn mapped_bytes(&self, range: PageRange) -> (u64, u64) {
+        let state = self.state.lock();
+        state.tree.mapped(range).fold((0, 0), |(all, data), (vma, part)| {
+            let writable = vma.protection.contains(PageProtection::WRITE);
+            let is_data = writable && !vma.is_shared() && vma.label != Label::Stack;
+            (all + part.bytes(), data + if is_data { part.bytes() } else { 0 })
+        })
+    }
+
+    /// True when a mapping through which the program can write, or could after mprotect, shares
+    /// the file.
+    #[must_use]
+    pub fn shares_for_writing(&self, file: FileIdentity) -> bool {
+        // Identities come from files, which must not be asked under the lock.
+        let backings: Vec<Arc<dyn Backing>> = {
+            let state = self.state.lock();
+            let shared = state.tree.iter().filter_map(|vma| match &vma.source {
+                Source::File { backing, shared: true, may_write: true, .. } => {
+                    Some(Arc::clone(backing))
+                }
+                _ => None,
+            });
+            shared.collect()
+        };
+        backings.iter().any(|backing| backing.identity() == file)
+    }
+
     /// mincore(2): for each page of the page-aligned range, whether touching it needs no I/O.
     /// Fills as many bytes of `into` as the range has pages.
     ///

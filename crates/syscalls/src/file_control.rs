@@ -25,9 +25,14 @@ const COMMANDS: &[(u64, &str)] = &[
     (7, "F_SETLKW"),
     (8, "F_SETOWN"),
     (9, "F_GETOWN"),
+    (11, "F_GETSIG"),
+    (16, "F_GETOWN_EX"),
     (36, "F_OFD_GETLK"),
     (37, "F_OFD_SETLK"),
     (38, "F_OFD_SETLKW"),
+    (1024, "F_SETLEASE"),
+    (1025, "F_GETLEASE"),
+    (1027, "F_DUPFD_QUERY"),
     (1030, "F_DUPFD_CLOEXEC"),
     (1031, "F_SETPIPE_SZ"),
     (1032, "F_GETPIPE_SZ"),
@@ -80,9 +85,13 @@ mod command {
     pub(super) const SETLK: i32 = 6;
     pub(super) const SETLKW: i32 = 7;
     pub(super) const GETOWN: i32 = 9;
+    pub(super) const GETSIG: i32 = 11;
+    pub(super) const GETOWN_EX: i32 = 16;
     pub(super) const OFD_GETLK: i32 = 36;
     pub(super) const OFD_SETLK: i32 = 37;
     pub(super) const OFD_SETLKW: i32 = 38;
+    pub(super) const GETLEASE: i32 = 1025;
+    pub(super) const DUPFD_QUERY: i32 = 1027;
     pub(super) const DUPFD_CLOEXEC: i32 = 1030;
     pub(super) const SETPIPE_SZ: i32 = 1031;
     pub(super) const GETPIPE_SZ: i32 = 1032;
@@ -123,7 +132,17 @@ fn fcntl(call: &Call<'_>) -> Result<Outcome, Errno> {
         command::SETLK | command::SETLKW | command::OFD_SETLK | command::OFD_SETLKW => {
             return set_lock(call, open, number);
         }
-        command::GETOWN => 0,
+        // Nobody is told by signals: nobody owns the file, and SIGIO would be the signal.
+        command::GETOWN | command::GETSIG => 0,
+        command::GETOWN_EX => {
+            call.memory().write(call.address(2), &[0_u32; 2])?;
+            0
+        }
+        command::GETLEASE => F_UNLCK.unsigned_abs().into(),
+        command::DUPFD_QUERY => {
+            let other = files.get(call.fd(2))?;
+            usize::from(Arc::ptr_eq(&open, &other))
+        }
         command::SETPIPE_SZ => {
             let bytes = call.unsigned(2) as usize;
             if bytes > PIPE_BYTES_MAX {
@@ -134,7 +153,7 @@ fn fcntl(call: &Call<'_>) -> Result<Outcome, Errno> {
         command::GETPIPE_SZ => pipe(&open)?.pipe().capacity(),
         command::ADD_SEALS => {
             open.writable().map_err(|_| Errno::EPERM)?;
-            seals(&open)?.add(call.unsigned(2))?;
+            add_seals(call, &open)?;
             0
         }
         command::GET_SEALS => seals(&open)?.get() as usize,
@@ -150,6 +169,23 @@ fn pipe(open: &OpenFile) -> Result<&PipeEnd, Errno> {
 fn seals(open: &OpenFile) -> Result<&Seals, Errno> {
     let inode = open.file().as_any().downcast_ref::<MemoryInode>();
     inode.and_then(MemoryInode::seals).ok_or(Errno::EINVAL)
+}
+
+fn add_seals(call: &Call<'_>, open: &OpenFile) -> Result<(), Errno> {
+    let (seals, new) = (seals(open)?, call.unsigned(2));
+    let may_seal = seals.get() & Seals::SEAL == 0;
+    if may_seal && new & Seals::WRITE != 0 {
+        let metadata = open.metadata()?;
+        if call.memory().shares_for_writing(crate::mapped_file::identity(&metadata)) {
+            return Err(Errno::EBUSY);
+        }
+    }
+    seals.add(new)
+}
+
+/// True when no new mapping may be written through.
+pub(crate) fn writes_are_sealed(open: &OpenFile) -> bool {
+    seals(open).is_ok_and(|seals| seals.get() & (Seals::WRITE | Seals::FUTURE_WRITE) != 0)
 }
 
 const F_RDLCK: i16 = 0;

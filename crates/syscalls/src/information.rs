@@ -10,6 +10,7 @@ use abi::number as nr;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, Tid};
+use core::sync::atomic::Ordering;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const RESOURCES: &[(u64, &str)] = &[
@@ -53,10 +54,12 @@ pub const ROWS: &[Row] = &[
 ];
 
 const NICE_NOTE: &str = "kept and reported; threads take turns whatever it is";
-const LIMITS_NOTE: &str = "kept and reported; RLIMIT_NOFILE is enforced";
+const LIMITS_NOTE: &str = "kept and reported; RLIMIT_NOFILE, AS and DATA are enforced";
 /// Number of resources (`RLIM_NLIMITS`).
 const RESOURCE_COUNT: usize = 16;
+const RLIMIT_DATA: usize = 2;
 const RLIMIT_NOFILE: usize = 7;
+const RLIMIT_AS: usize = 9;
 const INFINITY: u64 = u64::MAX;
 /// Highest limit of descriptors (`fs.nr_open`).
 pub const DESCRIPTORS_MAX: u64 = 1 << 20;
@@ -99,6 +102,16 @@ impl Limits {
     pub fn descriptors(&self) -> u64 {
         self.0[RLIMIT_NOFILE].soft
     }
+
+    /// The soft limit of all that is mapped, in bytes.
+    pub(crate) fn address_space(&self) -> u64 {
+        self.0[RLIMIT_AS].soft
+    }
+
+    /// The soft limit of private writable memory, in bytes.
+    pub(crate) fn data(&self) -> u64 {
+        self.0[RLIMIT_DATA].soft
+    }
 }
 
 fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<Limit, Errno> {
@@ -115,7 +128,9 @@ fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<
         *slot = new;
     }
     let descriptors = limits.descriptors();
+    let memory_limited = limits.address_space() != INFINITY || limits.data() != INFINITY;
     drop(limits);
+    call.process().memory_limited.store(memory_limited, Ordering::Relaxed);
     if resource == RLIMIT_NOFILE && new.is_some() {
         call.process().descriptor_limit_changed(descriptors);
     }

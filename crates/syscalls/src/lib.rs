@@ -29,6 +29,7 @@ pub mod information;
 pub mod machine;
 pub mod mapped_file;
 pub mod memory;
+mod memory_limit;
 pub mod pipe;
 pub mod poll;
 mod prctl;

@@ -39,7 +39,7 @@ impl MappedFile {
 }
 
 /// Which file `metadata` is of.
-fn identity(metadata: &Metadata) -> FileIdentity {
+pub(crate) fn identity(metadata: &Metadata) -> FileIdentity {
     FileIdentity { device: metadata.device, inode: metadata.inode }
 }
 

@@ -1,7 +1,9 @@
 //! System calls about memory.
 
 use crate::call::{Call, Outcome};
+use crate::file_control::writes_are_sealed;
 use crate::mapped_file::MappedFile;
+use crate::memory_limit;
 use crate::table::{Row, full, partial, refused};
 use crate::trace::Argument::{self, Fd, Flags, Hex, Int, Name, Size};
 use abi::mman::{
@@ -12,7 +14,8 @@ use abi::mman::{
 use abi::number as nr;
 use base::address::USER_END;
 use base::io::{Sink, Source};
-use base::{Errno, PAGE_SIZE, PageRange, Tid};
+use base::{Errno, PAGE_SIZE, PageRange, Tid, UserAddr};
+use core::sync::atomic::Ordering;
 use hal::PageProtection;
 use mm::{
     Advice, Content, Label, MAXIMUM_TRANSFER, MapRequest, Piece, Placement, UserSink, UserSource,
@@ -25,7 +28,7 @@ pub const ROWS: &[Row] = &[
         nr::MMAP,
         "mmap",
         &[Hex, Size, PROT, Flags(MAP_NAMES), Fd, Hex],
-        "MAP_HUGETLB is ENOMEM (no huge pages are reserved), MAP_GROWSDOWN does not grow",
+        "MAP_HUGETLB is ENOMEM (no huge pages are reserved), MAP_GROWSDOWN is EOPNOTSUPP",
         |call| mmap(call).into(),
     ),
     full(nr::MUNMAP, "munmap", &[Hex, Size], |call| {
@@ -50,7 +53,7 @@ pub const ROWS: &[Row] = &[
     full(nr::MREMAP, "mremap", &[Hex, Size, Size, Flags(MREMAP_NAMES), Hex], |call| {
         mremap(call).into()
     }),
-    full(nr::BRK, "brk", &[Hex], |call| Ok(call.memory().brk(call.address(0)).0 as usize).into()),
+    full(nr::BRK, "brk", &[Hex], brk),
     full(nr::MINCORE, "mincore", &[Hex, Size, Hex], |call| mincore(call).into()),
     full(nr::MSYNC, "msync", &[Hex, Size, Flags(MS_NAMES)], |call| msync(call).into()),
     full(nr::MLOCK, "mlock", &[Hex, Size], |call| {
@@ -69,7 +72,7 @@ pub const ROWS: &[Row] = &[
         nr::MEMBARRIER,
         "membarrier",
         &[Int, Hex, Int],
-        "registration is not asked for",
+        "there are no restartable sequences to restart: their commands are EINVAL",
         |call| membarrier(call).into(),
     ),
     full(nr::PROCESS_VM_READV, "process_vm_readv", &[Int, Hex, Size, Hex, Size, Hex], |call| {
@@ -162,9 +165,17 @@ fn mmap(call: &Call<'_>) -> Result<usize, Errno> {
         let known = MapFlags::from_bits(bits & !MAP_TYPE & !HUGE_PAGE_SIZE).is_some();
         file(call, kind, flags, known, protection)?
     };
+    let placement = placement(call, flags);
+    let replaced = match placement {
+        Placement::Fixed(at) => PageRange::from_length(at, length),
+        _ => None,
+    };
+    let data = matches!(content, Content::Anonymous | Content::File { shared: false, .. })
+        && protection.contains(PageProtection::WRITE);
+    memory_limit::check(call, replaced, length, data)?;
     let populate = flags.contains(MapFlags::POPULATE) && !flags.contains(MapFlags::NONBLOCK);
     let request = MapRequest {
-        placement: placement(call, flags),
+        placement,
         length,
         protection,
         content,
@@ -199,7 +210,18 @@ fn anonymous(kind: u32, flags: MapFlags) -> Result<Content, Errno> {
         }
         _ => return Err(Errno::EINVAL),
     };
-    if flags.contains(MapFlags::HUGETLB) { Err(Errno::ENOMEM) } else { Ok(content) }
+    if flags.contains(MapFlags::HUGETLB) {
+        return Err(Errno::ENOMEM);
+    }
+    if !flags.contains(MapFlags::GROWSDOWN) {
+        return Ok(content);
+    }
+    if kind == MAP_SHARED {
+        return Err(Errno::EINVAL);
+    }
+    // A stack that does not grow would fail later, and for no reason that anybody could see.
+    hal::console::control("warn mmap: MAP_GROWSDOWN is not supported (EOPNOTSUPP)");
+    Err(Errno::EOPNOTSUPP)
 }
 
 fn file(
@@ -223,7 +245,13 @@ fn file(
         _ => return Err(Errno::EINVAL),
     };
     let writes = shared && protection.contains(PageProtection::WRITE);
-    let writable = open.flags().is_writable();
+    let mut writable = open.flags().is_writable();
+    if shared && writes_are_sealed(&open) {
+        if writes {
+            return Err(Errno::EPERM);
+        }
+        writable = false;
+    }
     if !open.flags().is_readable() || (writes && !writable) {
         return Err(Errno::EACCES);
     }
@@ -247,6 +275,13 @@ fn is_zero_device(open: &OpenFile) -> Result<bool, Errno> {
     const ZERO: u64 = 1 << 8 | 5;
     let metadata = open.metadata()?;
     Ok(metadata.kind == FileType::CharacterDevice && metadata.special_device == ZERO)
+}
+
+fn brk(call: &mut Call<'_>) -> Outcome {
+    let wanted = call.address(0);
+    let allowed = memory_limit::check_break(call, wanted).is_ok();
+    let wanted = if allowed { wanted } else { UserAddr(0) };
+    Ok(call.memory().brk(wanted).0 as usize).into()
 }
 
 fn mprotect(call: &Call<'_>) -> Result<usize, Errno> {
@@ -278,6 +313,7 @@ fn mremap(call: &Call<'_>) -> Result<usize, Errno> {
     let flags = u32::try_from(call.long(3)).ok().and_then(MremapFlags::from_bits);
     let flags = flags.ok_or(Errno::EINVAL)?;
     let (old, old_length, new_length) = (call.address(0), call.long(1), call.long(2));
+    memory_limit::check_growth(call, old, old_length, new_length)?;
     let moved = call.memory().remap(old, old_length, new_length, flags, call.address(4))?;
     Ok(moved.0 as usize)
 }
@@ -387,19 +423,36 @@ fn process_vm(call: &Call<'_>, write: bool) -> Result<usize, Errno> {
 /// membarrier(2). Every CPU that runs the program leaves it; coming to the kernel and going back
 /// orders everything.
 fn membarrier(call: &Call<'_>) -> Result<usize, Errno> {
-    const QUERY: i32 = 0;
-    /// GLOBAL, GLOBAL_EXPEDITED, PRIVATE_EXPEDITED and its SYNC_CORE form, each with its
-    /// registration: the kernel's bits 0 to 6.
-    const SUPPORTED: i32 = 0x7f;
+    const QUERY: u32 = 0;
+    const GLOBAL: u32 = 1;
+    const GLOBAL_EXPEDITED: u32 = 2;
+    const REGISTER_GLOBAL_EXPEDITED: u32 = 4;
+    const PRIVATE_EXPEDITED: u32 = 8;
+    const REGISTER_PRIVATE_EXPEDITED: u32 = 0x10;
+    const SYNC_CORE: u32 = 0x20;
+    const REGISTER_SYNC_CORE: u32 = 0x40;
+    const REGISTRATIONS: u32 = 0x200;
+    const SUPPORTED: u32 = 0x7f | REGISTRATIONS;
     if call.unsigned(1) != 0 {
         return Err(Errno::EINVAL);
     }
-    match call.int(0) {
-        QUERY => Ok(SUPPORTED as usize),
-        command if command.count_ones() == 1 && command & SUPPORTED != 0 => {
-            call.memory().space().barrier();
-            Ok(0)
+    let registered = &call.process().barriers;
+    match call.unsigned(0) {
+        QUERY => return Ok(SUPPORTED as usize),
+        REGISTRATIONS => return Ok(registered.load(Ordering::Relaxed) as usize),
+        GLOBAL | GLOBAL_EXPEDITED => {}
+        command @ (PRIVATE_EXPEDITED | SYNC_CORE) => {
+            // Each has its registration as the next bit.
+            if registered.load(Ordering::Relaxed) & command << 1 == 0 {
+                return Err(Errno::EPERM);
+            }
         }
-        _ => Err(Errno::EINVAL),
+        command @ (REGISTER_GLOBAL_EXPEDITED | REGISTER_PRIVATE_EXPEDITED | REGISTER_SYNC_CORE) => {
+            registered.fetch_or(command, Ordering::Relaxed);
+            return Ok(0);
+        }
+        _ => return Err(Errno::EINVAL),
     }
+    call.memory().space().barrier();
+    Ok(0)
 }

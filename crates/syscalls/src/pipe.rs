@@ -15,7 +15,7 @@ use core::time::Duration;
 use hal::clock;
 use vfs::eventfd::EventFd;
 use vfs::inotify::{Event, Inotify};
-use vfs::memory::{MemoryFs, MemoryInode};
+use vfs::memory::{MemoryFs, MemoryInode, Seals};
 use vfs::pipe::Pipe;
 use vfs::timerfd::{TimerFd, TimerSetting};
 use vfs::{FileRef, OpenFile, OpenFlags, Place};
@@ -212,6 +212,11 @@ fn memfd_create(call: &Call<'_>) -> Result<usize, Errno> {
     let permissions = if flags & NOEXEC_SEAL != 0 { 0o666 } else { 0o777 };
     let fs = MemoryFs::detached("tmpfs", DEVICE);
     let inode = MemoryInode::unnamed(&fs, permissions, sealable);
+    if flags & NOEXEC_SEAL != 0
+        && let Some(seals) = inode.seals()
+    {
+        seals.add(Seals::EXEC)?;
+    }
     let mut shown = String::from("memfd:");
     shown.push_str(&String::from_utf8_lossy(&name));
     let name: Box<[u8]> = shown.into_bytes().into();

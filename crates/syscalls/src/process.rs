@@ -77,6 +77,10 @@ pub struct Process {
     pub(crate) pending: SpinLock<Pending>,
     pub(crate) threads: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
     pub(crate) limits: SpinLock<crate::information::Limits>,
+    /// One of the limits of memory is set.
+    pub(crate) memory_limited: AtomicBool,
+    /// For which kinds of membarrier(2) it has registered.
+    pub(crate) barriers: AtomicU32,
     /// `PR_SET_DUMPABLE`.
     pub(crate) dumpable: AtomicBool,
     /// `PR_SET_CHILD_SUBREAPER`.
@@ -123,6 +127,8 @@ impl Process {
             pending: SpinLock::default(),
             threads: SpinLock::ranked(Rank::Threads, BTreeMap::new()),
             limits: SpinLock::new(limits),
+            memory_limited: AtomicBool::new(false),
+            barriers: AtomicU32::new(0),
             dumpable: AtomicBool::new(true),
             subreaper: AtomicBool::new(false),
             signal_sent: Arc::new(Notifier::new()),

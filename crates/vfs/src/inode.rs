@@ -213,11 +213,12 @@ pub trait Inode: File {
         Err(Errno::EPERM)
     }
 
-    /// A regular file without a name in this directory's file system (`O_TMPFILE`).
+    /// A regular file without a name in this directory's file system (`O_TMPFILE`). `linkable`: it
+    /// may get one.
     ///
     /// # Errors
     /// `EOPNOTSUPP`, `ENOSPC`.
-    fn create_unnamed(&self, _new: &NewInode<'_>) -> Result<InodeRef, Errno> {
+    fn create_unnamed(&self, _new: &NewInode<'_>, _linkable: bool) -> Result<InodeRef, Errno> {
         Err(Errno::EOPNOTSUPP)
     }
 

@@ -122,7 +122,7 @@ impl Vfs {
         }
         let permissions = permissions & 0o7777;
         let new = NewInode { kind: NewKind::Regular, permissions, user: 0, group: 0 };
-        let inode = directory.create_unnamed(&new)?;
+        let inode = directory.create_unnamed(&new, !flags.contains(OpenFlags::EXCL))?;
         let number = alloc::format!("#{}", inode.id().number);
         let name = number.into_bytes().into_boxed_slice();
         let place = Place { inode, parent: Some(directory), name };

@@ -29,6 +29,9 @@ func main() {
 	check.Within("own memory", time.Minute, ownMemory)
 	check.Within("niceness", time.Minute, niceness)
 	check.Within("scheduling", time.Minute, scheduling)
+	check.Within("memory limits", time.Minute, memoryLimits)
+	check.Within("growing", time.Minute, growing)
+	check.Within("barriers", time.Minute, barriers)
 	check.Done()
 }
 

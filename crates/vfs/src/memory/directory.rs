@@ -136,8 +136,16 @@ impl MemoryInode {
         }
         super::check_space(1)?;
         self.refuse_removed()?;
-        if inode.attributes.lock().links >= LINKS_MAX {
-            return Err(Errno::EMLINK);
+        {
+            let mut attributes = inode.attributes.lock();
+            // What lost its last name gets no other one.
+            if attributes.links == 0 && !attributes.linkable {
+                return Err(Errno::ENOENT);
+            }
+            if attributes.links >= LINKS_MAX {
+                return Err(Errno::EMLINK);
+            }
+            attributes.linkable = false;
         }
         let inode = inode.own.upgrade().ok_or(Errno::ENOENT)?;
         self.attach(name, &inode)

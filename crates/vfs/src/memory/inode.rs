@@ -29,6 +29,8 @@ pub(super) struct Attributes {
     pub(super) user: u32,
     pub(super) group: u32,
     pub(super) links: u32,
+    /// Made without a name (`O_TMPFILE`) and may get one.
+    pub(super) linkable: bool,
     pub(super) accessed: WallTime,
     pub(super) modified: WallTime,
     pub(super) changed: WallTime,
@@ -113,6 +115,7 @@ impl MemoryInode {
             user,
             group,
             links: if kind == FileType::Directory { 2 } else { 0 },
+            linkable: false,
             accessed: at,
             modified: at,
             changed: at,
@@ -373,9 +376,10 @@ impl Inode for MemoryInode {
         self.create_entry(name, new)
     }
 
-    fn create_unnamed(&self, new: &NewInode<'_>) -> Result<InodeRef, Errno> {
+    fn create_unnamed(&self, new: &NewInode<'_>, linkable: bool) -> Result<InodeRef, Errno> {
         super::check_space(0)?;
-        let inode: InodeRef = Self::new(&self.fs, new);
+        let inode = Self::new(&self.fs, new);
+        inode.attributes.lock().linkable = linkable;
         Ok(inode)
     }
 
@@ -407,6 +411,12 @@ impl Inode for MemoryInode {
     fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno> {
         let mut attributes = self.attributes.lock();
         if let Some(permissions) = change.permissions {
+            const EXECUTE: u32 = 0o111;
+            if (permissions ^ attributes.permissions) & EXECUTE != 0
+                && self.seals().is_some_and(|seals| seals.get() & super::Seals::EXEC != 0)
+            {
+                return Err(Errno::EPERM);
+            }
             attributes.permissions = permissions & 0o7777;
         }
         attributes.user = change.user.unwrap_or(attributes.user);
