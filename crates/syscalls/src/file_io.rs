@@ -14,8 +14,14 @@ use vfs::{OpenFile, Whence};
 const WHENCE: &[(u64, &str)] =
     &[(0, "SEEK_SET"), (1, "SEEK_CUR"), (2, "SEEK_END"), (3, "SEEK_DATA"), (4, "SEEK_HOLE")];
 
-const RWF_FLAGS: &[(u64, &str)] =
-    &[(1, "RWF_HIPRI"), (2, "RWF_DSYNC"), (4, "RWF_SYNC"), (8, "RWF_NOWAIT"), (16, "RWF_APPEND")];
+const RWF_FLAGS: &[(u64, &str)] = &[
+    (1, "RWF_HIPRI"),
+    (2, "RWF_DSYNC"),
+    (4, "RWF_SYNC"),
+    (8, "RWF_NOWAIT"),
+    (16, "RWF_APPEND"),
+    (32, "RWF_NOAPPEND"),
+];
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -31,7 +37,7 @@ pub const ROWS: &[Row] = &[
         nr::PREADV2,
         "preadv2",
         &[Fd, Hex, Int, Int, Int, Flags(RWF_FLAGS)],
-        "RWF_HIPRI, RWF_DSYNC and RWF_SYNC have nothing to do; RWF_NOWAIT on files; others EOPNOTSUPP",
+        "RWF_HIPRI, RWF_DSYNC and RWF_SYNC have nothing to do; RWF_DONTCACHE and RWF_ATOMIC are EOPNOTSUPP",
         |call| outcome(call, preadv2),
     ),
     partial(
@@ -178,7 +184,8 @@ fn pwritev(call: &Call<'_>) -> Result<usize, Errno> {
 mod rwf {
     pub(super) const NOWAIT: u32 = 8;
     pub(super) const APPEND: u32 = 16;
-    pub(super) const KNOWN: u32 = 31;
+    pub(super) const NO_APPEND: u32 = 32;
+    pub(super) const KNOWN: u32 = 63;
 }
 
 /// An offset of -1 means the file's own.
@@ -188,14 +195,15 @@ fn uses_own_offset(call: &Call<'_>) -> bool {
 
 fn preadv2(call: &Call<'_>) -> Result<Outcome, Errno> {
     let flags = call.unsigned(5);
-    if flags & !rwf::KNOWN != 0 || flags & rwf::APPEND != 0 {
+    if flags & !rwf::KNOWN != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     if !uses_own_offset(call) {
         return preadv(call).map(|count| Ok(count).into());
     }
-    if flags & rwf::NOWAIT != 0 && call.open_file(0)?.file().notifier().is_some() {
-        return Err(Errno::EOPNOTSUPP);
+    if flags & rwf::NOWAIT != 0 {
+        let (open, pieces) = (call.open_file(0)?, pieces(call)?);
+        return open.read(&mut UserSink::scatter(call.memory(), &pieces)).map(|n| Ok(n).into());
     }
     readv(call)
 }
@@ -204,6 +212,15 @@ fn pwritev2(call: &Call<'_>) -> Result<Outcome, Errno> {
     let flags = call.unsigned(5);
     if flags & !rwf::KNOWN != 0 {
         return Err(Errno::EOPNOTSUPP);
+    }
+    if flags & (rwf::APPEND | rwf::NO_APPEND) == rwf::APPEND | rwf::NO_APPEND {
+        return Err(Errno::EINVAL);
+    }
+    if flags & rwf::NO_APPEND != 0 && !uses_own_offset(call) {
+        let (offset, open, pieces) = (offset(call, 3)?, call.open_file(0)?, pieces(call)?);
+        let file = open.writable()?;
+        let written = file.write(offset, &mut UserSource::gather(call.memory(), &pieces))?;
+        return Ok(Ok(written).into());
     }
     if flags & rwf::APPEND != 0 {
         let open = call.open_file(0)?;
@@ -215,8 +232,9 @@ fn pwritev2(call: &Call<'_>) -> Result<Outcome, Errno> {
     if !uses_own_offset(call) {
         return pwritev(call).map(|count| Ok(count).into());
     }
-    if flags & rwf::NOWAIT != 0 && call.open_file(0)?.file().notifier().is_some() {
-        return Err(Errno::EOPNOTSUPP);
+    if flags & rwf::NOWAIT != 0 {
+        let (open, pieces) = (call.open_file(0)?, pieces(call)?);
+        return open.write(&mut UserSource::gather(call.memory(), &pieces)).map(|n| Ok(n).into());
     }
     writev(call)
 }

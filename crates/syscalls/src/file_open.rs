@@ -10,6 +10,7 @@ use abi::number as nr;
 use alloc::sync::Arc;
 use alloc::vec;
 use base::{Errno, UserAddr};
+use vfs::flags::PATH_MAX;
 use vfs::pipe::PipeEnd;
 use vfs::{At, FileType, OpenFile, OpenFlags};
 
@@ -46,7 +47,7 @@ pub const ROWS: &[Row] = &[
         nr::OPENAT2,
         "openat2",
         &[DirFd, Path, Hex, Size],
-        "RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS; others EINVAL",
+        "RESOLVE_NO_XDEV is EINVAL",
         |call| outcome(call, openat2),
     ),
     full(nr::CLOSE, "close", &[Fd], |call| {
@@ -130,7 +131,9 @@ mod resolve {
     pub(super) const NO_MAGICLINKS: u64 = 2;
     pub(super) const NO_SYMLINKS: u64 = 4;
     pub(super) const BENEATH: u64 = 8;
-    pub(super) const KNOWN: u64 = NO_MAGICLINKS | NO_SYMLINKS | BENEATH;
+    pub(super) const IN_ROOT: u64 = 0x10;
+    pub(super) const CACHED: u64 = 0x20;
+    pub(super) const KNOWN: u64 = NO_MAGICLINKS | NO_SYMLINKS | BENEATH | IN_ROOT | CACHED;
 }
 
 fn openat2(call: &Call<'_>) -> Result<Outcome, Errno> {
@@ -161,12 +164,27 @@ fn openat2(call: &Call<'_>) -> Result<Outcome, Errno> {
     if flags.contains(OpenFlags::PATH) && !with_path.contains(flags) {
         return Err(Errno::EINVAL);
     }
-    let argument = PathArgument::read(call, call.fd(0), call.address(1))?;
+    let asks = |what| how.resolve & what != 0;
+    if asks(resolve::BENEATH) && asks(resolve::IN_ROOT) {
+        return Err(Errno::EINVAL);
+    }
+    // All files are in memory, but making one or cutting it is no look-up.
+    if asks(resolve::CACHED) && (creates || flags.contains(OpenFlags::TRUNC)) {
+        return Err(Errno::EAGAIN);
+    }
+    let mut path = call.memory().read_c_string(call.address(1), PATH_MAX)?;
+    if asks(resolve::IN_ROOT) && path.first() == Some(&b'/') {
+        // Its root is the descriptor's directory.
+        path.insert(0, b'.');
+    }
+    let argument = PathArgument::of(call.process(), call.fd(0), path)?;
+    let usual = argument.at();
     let at = At {
-        beneath: how.resolve & resolve::BENEATH != 0,
-        no_symlinks: how.resolve & resolve::NO_SYMLINKS != 0,
-        no_magic_links: how.resolve & resolve::NO_MAGICLINKS != 0,
-        ..argument.at()
+        root: if asks(resolve::IN_ROOT) { usual.directory } else { usual.root },
+        beneath: asks(resolve::BENEATH),
+        no_symlinks: asks(resolve::NO_SYMLINKS),
+        no_magic_links: asks(resolve::NO_MAGICLINKS | resolve::IN_ROOT),
+        ..usual
     };
     let flags = OpenFlags::of_open(flags.bits());
     let open = call.process().vfs.open(at, &argument.path, flags, masked(call, mode))?;

@@ -118,7 +118,11 @@ fn take(
             }
         }
         // There is one process: it can only be its own.
-        (message::SOCKET, message::CREDENTIALS) if data.len() >= 12 => {}
+        (message::SOCKET, message::CREDENTIALS) if data.len() >= 12 => {
+            if i32_at(data, 0) != Some(crate::process::PROCESS_ID.0.cast_signed()) {
+                return Err(Errno::ESRCH);
+            }
+        }
         _ => return Err(Errno::EINVAL),
     }
     Ok(())

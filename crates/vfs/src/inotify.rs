@@ -1,6 +1,6 @@
 //! inotify(7): what happened to files and directories.
 
-use crate::file::File;
+use crate::file::{File, IoctlArgument};
 use crate::inode::{InodeId, InodeRef, Place};
 use crate::metadata::{FileType, Metadata};
 use alloc::boxed::Box;
@@ -278,6 +278,16 @@ impl File for Inotify {
 
     fn notifier(&self) -> Option<&Notifier> {
         Some(&self.notifier)
+    }
+
+    fn ioctl(&self, command: u32, argument: &mut dyn IoctlArgument) -> Result<usize, Errno> {
+        const FIONREAD: u32 = 0x541b;
+        if command != FIONREAD {
+            return Err(Errno::ENOTTY);
+        }
+        let bytes: usize = self.state.lock().queue.iter().map(Record::bytes).sum();
+        argument.store(&u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes())?;
+        Ok(0)
     }
 
     fn describe(&self) -> String {

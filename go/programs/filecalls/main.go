@@ -48,6 +48,8 @@ func main() {
 		{"timerfd", timerfd}, {"memfd", memfd}, {"attributes", attributes}, {"inotify", inotify},
 		{"openat2", openat2}, {"statx", statx}, {"descriptors", descriptors}, {"vectors", vectors},
 		{"rename", rename}, {"copy", copyRange}, {"blocking", blocking}, {"events", events},
+		{"sealed mappings", sealedMappings}, {"vector flags", vectorFlags}, {"folder as root", ownFolder},
+		{"names", namesForNothing}, {"owners", owners},
 	} {
 		check.Within(part.name, time.Minute, part.body)
 	}

@@ -46,6 +46,7 @@ const PROGRAMS: &[Program] = &[
     program("sleepacc"),
     program("pprof"),
     program("calls"),
+    program("filecalls"),
     program("random"),
 ];
 
