@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
 use crate::forward::Forward;
+use crate::host_files::Wish;
 
 /// Runs ordinary Go programs on their own machine, with only the eggos kernel under them.
 #[derive(Parser, Debug)]
@@ -67,6 +68,12 @@ pub(crate) struct ContentArgs {
     /// Put a file or folder of this host into the machine; a folder's contents, with GUEST `/`
     #[arg(long, value_name = "HOST:GUEST")]
     pub(crate) file: Vec<String>,
+    /// Put this host's time zones into the machine; auto: if the program looks for them
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) zoneinfo: Wish,
+    /// Put this host's CA certificates into the machine; auto: if the program looks for them
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) certificates: Wish,
     /// Folder of the machine in which the program starts [default: /]
     #[arg(long, value_name = "PATH")]
     pub(crate) workdir: Option<String>,

@@ -10,6 +10,7 @@ use bundle::{Archive, Metadata};
 use crate::elf::Report;
 use crate::exit::{Code, Failure};
 use crate::go;
+use crate::host_files;
 use crate::image::{Image, Tree};
 use crate::kernel::Kernel;
 use crate::plan::{Plan, Target};
@@ -74,6 +75,7 @@ impl Content {
         let name = name.or_else(|| package_name(&report)).unwrap_or_else(|| "program".to_owned());
         let config = plan.settings_for_program(&name);
         let mut tree = Tree::base(&config.hostname);
+        host_files::add(&mut tree, &bytes, plan.host_files)?;
         tree.file(config.program.as_bytes(), Metadata::root(0o755), bytes);
         let kernel = Kernel::choose(plan.kernel.as_deref(), plan.process)?;
         Ok(Self { kernel, config, tree, private_memory: report.private_memory })

@@ -14,6 +14,7 @@ mod elf;
 mod exit;
 mod forward;
 mod go;
+mod host_files;
 mod image;
 mod kernel;
 mod launch;

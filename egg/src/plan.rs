@@ -7,6 +7,7 @@ use bundle::config::{Config, Size, Window};
 
 use crate::cli::{ContentArgs, MachineKind, RunArgs};
 use crate::exit::{Code, Failure};
+use crate::host_files::HostFiles;
 
 /// What the plan needs to know of the host.
 pub(crate) struct Host<'a> {
@@ -61,6 +62,7 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     pub(crate) go: GoFlags,
     pub(crate) files: Vec<FileMapping>,
+    pub(crate) host_files: HostFiles,
     pub(crate) kernel: Option<PathBuf>,
     /// Where a program that comes without settings lies in the machine; else in /bin.
     pub(crate) program: Option<String>,
@@ -107,6 +109,7 @@ impl Plan {
                 .iter()
                 .map(|text| file_mapping(text, host))
                 .collect::<Result<_, _>>()?,
+            host_files: HostFiles { zoneinfo: args.zoneinfo, certificates: args.certificates },
             kernel: path_given(&args.kernel),
             program: None,
             args: args.args.clone(),

@@ -13,6 +13,7 @@ use crate::cmd::run;
 use crate::content::Content;
 use crate::exit::{Code, Ended, Failure};
 use crate::go;
+use crate::host_files::Wish;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::returned::Returned;
@@ -61,6 +62,9 @@ pub(crate) fn run_program(args: &TestArgs) -> anyhow::Result<Ended> {
             file: args.file.clone(),
             workdir: Some(text(&directory)?),
             kernel: args.kernel.clone(),
+            // Go's own copy of the time zones is among the files already.
+            zoneinfo: Wish::Off,
+            certificates: Wish::Off,
             ..ContentArgs::default()
         },
         machine: args.machine,
