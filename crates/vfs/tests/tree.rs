@@ -10,7 +10,7 @@ use vfs::pipe::Pipe;
 use vfs::pseudo::{ProcFile, ProcSource};
 use vfs::timerfd::{TimerFd, TimerSetting};
 use vfs::tty::{Tty, TtyHooks};
-use vfs::{FdTable, File, FileType, InodeRef, OpenFile, OpenFlags, Vfs};
+use vfs::{FdTable, File, FileType, InodeRef, OpenFile, OpenFlags, Vfs, Whence};
 
 fn archive() -> Archive<'static> {
     let mut writer = Writer::new();
@@ -79,6 +79,23 @@ fn archive_files_lie_in_place_until_they_are_written() {
     assert_eq!(count, 4000);
     assert_eq!(&tail[..3], [7, 7, 0]);
     assert!(tail[2..].iter().all(|byte| *byte == 0));
+}
+
+/// A program can make a hole of exabytes with one call; looking for what follows it must not take
+/// longer than looking for what there is.
+#[test]
+fn a_hole_of_exabytes_is_passed_at_once() {
+    const FAR: i64 = 1 << 60;
+    let vfs = tree();
+    let open = open(&vfs, "/sparse", OpenFlags::RDWR | OpenFlags::CREAT).unwrap();
+    open.write_at(5000, &mut SliceSource::new(b"near")).unwrap();
+    open.write_at(FAR as u64 + 5000, &mut SliceSource::new(b"far")).unwrap();
+    open.file().truncate(1 << 62).unwrap();
+    assert_eq!(open.seek(Whence::Data, 0), Ok(4096));
+    assert_eq!(open.seek(Whence::Hole, 4096), Ok(8192));
+    assert_eq!(open.seek(Whence::Data, 8192), Ok(FAR as u64 + 4096));
+    assert_eq!(open.seek(Whence::Hole, FAR + 4096), Ok(FAR as u64 + 8192));
+    assert_eq!(open.seek(Whence::Data, FAR + 8192), Err(Errno::ENXIO));
 }
 
 #[test]

@@ -220,14 +220,17 @@ impl Content {
         let end = self.bytes.div_ceil(PAGE_SIZE);
         let mut page = offset / PAGE_SIZE;
         while page < end {
-            let (chunk, at) = split(page);
             let held = self.own_frame(page).is_some() || self.base_of(page).is_some();
             if held == data {
                 return Some(offset.max(page * PAGE_SIZE));
             }
-            let no_chunk = !self.chunks.contains_key(&chunk);
-            let past_base = page * PAGE_SIZE >= self.base.len() as u64;
-            page += if no_chunk && past_base && at == 0 { PAGES_PER_CHUNK } else { 1 };
+            // Holes may be larger than anybody could count through: data is looked for in the map.
+            if data && page * PAGE_SIZE >= self.base.len() as u64 {
+                let (&next, _) = self.chunks.range(split(page).0..).next()?;
+                page = (page + 1).max(next * PAGES_PER_CHUNK);
+            } else {
+                page += 1;
+            }
         }
         if data { None } else { Some(self.bytes) }
     }
