@@ -14,11 +14,13 @@ import (
 	"github.com/eggos/eggos/go/programs/internal/check"
 )
 
-// How long each mix is worked on, in time of the processor, and how many samples that must give at
-// least: half of 100 a second, since an emulated machine loses some when its host does not run it.
+// Each mix is worked on until it gave so many samples that chance does not matter. There are 100 in
+// a second of processor time; an emulated machine loses what falls into the time in which its host
+// runs something else, which may be most of it.
 const (
-	workTime = 8 * time.Second
-	fewest   = 400
+	enough   = 1200
+	workTime = 4 * time.Second
+	longest  = 20 * workTime
 )
 
 var sink [3]uint64
@@ -66,13 +68,19 @@ func profiled(work func()) map[string]int64 {
 	return samples
 }
 
-func judge(name string, samples map[string]int64) {
-	h, l := samples["main.heavy"], samples["main.light"]
-	ratio := float64(h) / float64(l)
-	fmt.Printf("%s: heavy %d, light %d, ratio %.3f (work: 2)\n", name, h, l, ratio)
-	check.That(name+": samples", h+l >= fewest, h+l)
-	// An emulated machine stands still when its host runs something else, in either function.
-	check.That(name+": within 15 %", ratio > 1.7 && ratio < 2.3, ratio)
+// judge profiles a batch of work, which is heavy and light in the ratio 2 to 1, again and again.
+func judge(name string, batch func()) {
+	var heavy, light int64
+	began := worked()
+	for heavy+light < enough && worked() < began+longest {
+		samples := profiled(func() { again(batch) })
+		heavy += samples["main.heavy"]
+		light += samples["main.light"]
+	}
+	ratio := float64(heavy) / float64(light)
+	fmt.Printf("%s: heavy %d, light %d, ratio %.3f (work: 2)\n", name, heavy, light, ratio)
+	check.That(name+": samples", heavy+light >= enough, heavy+light, " in ", worked()-began)
+	check.That(name+": within 10 %", ratio > 1.8 && ratio < 2.2, ratio)
 }
 
 // worked is the processor time of the process.
@@ -93,36 +101,32 @@ func again(batch func()) {
 
 // inTurn: one goroutine, long stretches of one and the other.
 func inTurn(rounds int) {
-	judge("in turn", profiled(func() {
-		again(func() {
-			heavy(2 * rounds)
-			light(rounds)
-		})
-	}))
+	judge("in turn", func() {
+		heavy(2 * rounds)
+		light(rounds)
+	})
 }
 
 // together: three threads share what processors there are; each does its part to its end.
 func together(rounds int) {
-	judge("together", profiled(func() {
-		again(func() {
-			var group sync.WaitGroup
-			for _, work := range []func(int){heavy, light, heavy} {
-				work := work
-				group.Add(1)
-				go func() {
-					defer group.Done()
-					runtime.LockOSThread()
-					work(rounds)
-				}()
-			}
-			group.Wait()
-		})
-	}))
+	judge("together", func() {
+		var group sync.WaitGroup
+		for _, work := range []func(int){heavy, light, heavy} {
+			work := work
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				runtime.LockOSThread()
+				work(rounds)
+			}()
+		}
+		group.Wait()
+	})
 }
 
 func main() {
 	rounds := calibrate(60 * time.Millisecond)
-	check.Within("in turn", 5*time.Minute, func() { inTurn(rounds) })
-	check.Within("together", 5*time.Minute, func() { together(rounds) })
+	check.Within("in turn", 15*time.Minute, func() { inTurn(rounds) })
+	check.Within("together", 15*time.Minute, func() { together(rounds) })
 	check.Done()
 }
