@@ -11,6 +11,7 @@ use crate::vm::Mode;
 mod builds;
 mod console;
 mod exits;
+mod long;
 mod machines;
 mod modules;
 mod network;
@@ -76,6 +77,7 @@ pub fn all() -> VecDeque<Test> {
         processors::tests(),
         builds::tests(),
         exits::tests(),
+        long::tests(),
         console::tests(),
         power::tests(),
         network::tests(),

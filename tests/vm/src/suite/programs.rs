@@ -44,7 +44,6 @@ const PROGRAMS: &[Program] = &[
         memory: None,
     },
     program("sleepacc"),
-    program("pprof"),
     program("calls"),
     program("filecalls"),
     program("random"),

@@ -1,0 +1,36 @@
+//! Programs that take more than a moment: the profile of a known mix, and system calls at random.
+
+use std::time::Duration;
+
+use crate::build::{self, Variant};
+use crate::suite::{Set, Test};
+use crate::vm::Vm;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub(super) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for version in build::ALL {
+        let set = if build::CORE.contains(&version) { Set::Core } else { Set::All };
+        tests.push(Test::new(format!("pprof/{version}"), set, move |mode| {
+            let elf = build::go("programs/pprof", version, Variant::Plain)?;
+            Vm::of(&elf, mode).run(30 * MINUTE)
+        }));
+    }
+    let fuzz = |version, cpus: &'static str, calls: &'static str, limit| {
+        move |mode: &_| {
+            let elf = build::go("programs/fuzz", version, Variant::Plain)?;
+            // It says which seed it drew, so that a failure can be repeated.
+            let args = ["-any", "-judge", "-calls", calls];
+            Vm::of(&elf, mode).flags(["--cpus", cpus]).memory("256M").args(args).run(limit)
+        }
+    };
+    // Not on the host's Linux: some of the calls are for a machine that is thrown away.
+    for (version, cpus) in [(build::NEWEST, "1"), (build::NEWEST, "2"), ("1.16.15", "4")] {
+        let run = fuzz(version, cpus, "200000", 30 * MINUTE);
+        tests.push(Test::new(format!("fuzz/{cpus}/{version}"), Set::Core, run).in_machine());
+    }
+    let run = fuzz(build::NEWEST, "2", "20000000", 300 * MINUTE);
+    tests.push(Test::new("fuzz/twenty-million".into(), Set::All, run).in_machine());
+    tests
+}
