@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     /// A run on Linux is given up after this time; one in a machine after [`Settings::slowness`]
     /// times as much.
     pub(crate) limit: Duration,
-    /// What fails in the machine may try again so often, alone.
+    /// What does not pass in the machine may try again so often, alone.
     pub(crate) retries: usize,
 }
 
@@ -95,7 +95,9 @@ pub(crate) fn package(
         if wanted.is_empty() { BTreeMap::new() } else { runs.everything(&wanted, Place::Machine)? };
     runs.leave_out_by_processor(&mut on_linux, &in_machine)?;
     for retry in 1..=settings.retries {
-        let failed = in_machine.iter().filter(|row| *row.1 == Verdict::Failed);
+        let failed = in_machine.iter().filter(|(name, verdict)| {
+            **verdict != Verdict::Passed && on_linux.get(*name) == Some(&Verdict::Passed)
+        });
         for name in failed.map(|row| row.0.clone()).collect::<Vec<_>>() {
             let arguments = runs.arguments(Place::Machine, Some(std::slice::from_ref(&name)));
             let said = runs.machine(&format!("retry-{retry}-{name}.log"), &arguments)?;
@@ -130,7 +132,8 @@ impl Runs<'_> {
 
     /// A function that passes on Linux and leaves itself out in the machine may miss something of
     /// the processor there: it is asked again, on Linux, with what the emulated processor lacks
-    /// switched off. What leaves itself out then has not passed on Linux with the same processor.
+    /// switched off. What leaves itself out then, and only then, has not passed on Linux with the same
+    /// processor.
     fn leave_out_by_processor(
         &self,
         on_linux: &mut BTreeMap<String, Verdict>,
@@ -142,11 +145,16 @@ impl Runs<'_> {
             return Ok(());
         }
         let arguments = self.arguments(Place::Linux, Some(&names));
-        let said = self.linux_with("linux-processor.log", &[LESSER_PROCESSOR], &arguments)?;
-        let agreed = verdicts::read(&said).verdicts.into_iter();
-        on_linux.extend(
-            agreed.filter(|(name, verdict)| *verdict == Verdict::Skipped && names.contains(name)),
-        );
+        let lesser = self.linux_with("linux-lesser.log", &[LESSER_PROCESSOR], &arguments)?;
+        let whole = self.linux_with("linux-whole.log", &[], &arguments)?;
+        let [lesser, whole] = [lesser, whole].map(|said| verdicts::read(&said).verdicts);
+        // The processor is the reason only when it makes the difference.
+        for name in names {
+            let ends = (lesser.get(&name), whole.get(&name));
+            if ends == (Some(&Verdict::Skipped), Some(&Verdict::Passed)) {
+                on_linux.insert(name, Verdict::Skipped);
+            }
+        }
         Ok(())
     }
 
