@@ -17,7 +17,7 @@ PKG=net/http` runs one package. With `MACHINE=process` the kernel is a process o
 quick, and what it shows does not count here.
 
 QEMU's emulated processor has no AVX-512. A function that leaves itself out in the machine is asked again
-on Linux, with AVX-512 switched off; what leaves itself out there too counts as skipped.
+on Linux, with and without AVX-512; what leaves itself out without it, and only then, counts as skipped.
 
 ![One row a version, one column a package: green passed, yellow excused, red failed](go-compat.svg)
 
