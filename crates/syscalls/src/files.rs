@@ -11,7 +11,9 @@ use base::{Errno, Fd, Instant, UserAddr};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use mm::Mm;
+use sched::Notifier;
 use vfs::flags::PATH_MAX;
+use vfs::tty::Tty;
 use vfs::{At, FileType, Found, InodeRef, OpenFile};
 
 /// A path that the program gave, and from where it counts.
@@ -140,12 +142,42 @@ pub(crate) fn transfer(
     Outcome::wait(async move {
         let deadline = deadline_of(&open, write);
         let notifier = open.file().notifier().ok_or(Errno::EAGAIN)?;
+        if let Some(tty) = open.file().as_any().downcast_ref::<Tty>() {
+            let attempt = || attempt(&thread.process.memory, &open);
+            return read_terminal(&thread, tty, notifier, attempt).await;
+        }
         thread
             .retry(notifier, deadline, Restart::Automatic, || {
                 attempt(&thread.process.memory, &open)
             })
             .await
     })
+}
+
+/// A read from a terminal, which may have its time (VTIME of termios(3)).
+async fn read_terminal(
+    thread: &Thread,
+    tty: &Tty,
+    notifier: &Notifier,
+    mut attempt: impl FnMut() -> Result<usize, Errno>,
+) -> Result<usize, Failure> {
+    let since = hal::clock::now();
+    let mut is_over = false;
+    loop {
+        let ready = notifier.wait();
+        match attempt() {
+            Err(Errno::EAGAIN) if is_over => return Ok(0),
+            Err(Errno::EAGAIN) => {}
+            other => return other.map_err(Failure::Errno),
+        }
+        let end = tty.read_ends(since);
+        let at = end.map(|(at, _)| at);
+        match thread.interruptible(ready, at, Restart::Automatic).await {
+            Ok(()) => {}
+            Err(Failure::Errno(Errno::ETIMEDOUT)) => is_over = end.is_some_and(|(_, over)| over),
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 /// A write that sleeps until all is written. `attempt(done)` writes what comes after the first

@@ -5,6 +5,7 @@
 //	stubborn  prints "ready", ignores SIGINT and SIGTERM and waits
 //	window    prints the size of the terminal on standard input, "ready", and the size again with
 //	          each SIGWINCH, until that has 41 rows
+//	raw       reads from the terminal on standard input with VMIN and VTIME, "xy" after "ready"
 //	default   prints "ready", waits; SIGINT ends it by default
 //	kill NAME sends itself the signal and dies of it (TERM, INT, KILL, SEGV ...)
 //	input     copies standard input lines to output until "end", then exits 0
@@ -60,6 +61,8 @@ func special(arguments []string) {
 		time.Sleep(5 * time.Minute)
 	case "window":
 		window()
+	case "raw":
+		raw()
 	case "default":
 		fmt.Println("ready")
 		time.Sleep(5 * time.Minute)
@@ -117,6 +120,49 @@ func window() {
 		case <-time.After(time.Second):
 			fmt.Println("not told", size())
 		}
+	}
+	os.Exit(0)
+}
+
+// raw reads from the terminal on standard input without lines: what is told of the time to wait.
+func raw() {
+	const canonical, echo, time10th, minimum = 2, 8, 5, 6
+	var settings syscall.Termios
+	control := func(command uintptr) {
+		_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 0, command, uintptr(unsafe.Pointer(&settings)))
+		if errno != 0 {
+			fmt.Println("termios:", errno)
+			os.Exit(6)
+		}
+	}
+	control(syscall.TCGETS)
+	settings.Lflag &^= canonical | echo
+	read := func(least, tenths uint8) (string, time.Duration) {
+		settings.Cc[minimum], settings.Cc[time10th] = least, tenths
+		control(syscall.TCSETS)
+		buffer, start := make([]byte, 10), time.Now()
+		if least > 0 {
+			fmt.Println("ready")
+		}
+		n, err := syscall.Read(0, buffer)
+		if err != nil {
+			fmt.Println("read:", err)
+			os.Exit(6)
+		}
+		return string(buffer[:n]), time.Since(start)
+	}
+	text, took := read(0, 2)
+	if text != "" || took < 150*time.Millisecond {
+		fmt.Printf("%q after %v\n", text, took)
+		os.Exit(7)
+	}
+	if text, took = read(0, 0); text != "" {
+		fmt.Printf("%q after %v\n", text, took)
+		os.Exit(8)
+	}
+	for text = ""; text != "xy"; {
+		more, _ := read(10, 2)
+		text += more
 	}
 	os.Exit(0)
 }

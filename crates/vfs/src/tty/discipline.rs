@@ -5,7 +5,7 @@ use super::{SIGINT, SIGQUIT, SIGTSTP};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::io::Sink;
-use base::{Errno, Signal};
+use base::{Errno, Instant, Signal};
 
 /// Typed bytes kept, as in Linux (N_TTY_BUF_SIZE).
 const BYTES_MAX: usize = 4096;
@@ -27,6 +27,8 @@ pub(super) struct Discipline {
     edit: Vec<u8>,
     /// The next byte is taken as it is (^V).
     literal: bool,
+    /// When the last byte was typed.
+    last: Instant,
 }
 
 fn echoed(byte: u8, settings: &Settings) -> Vec<u8> {
@@ -41,8 +43,9 @@ fn echoed(byte: u8, settings: &Settings) -> Vec<u8> {
 }
 
 impl Discipline {
-    /// Takes one typed byte.
-    pub(super) fn take(&mut self, byte: u8, settings: &Settings) -> Effect {
+    /// Takes one byte, typed at `now`.
+    pub(super) fn take(&mut self, byte: u8, settings: &Settings, now: Instant) -> Effect {
+        self.last = now;
         let local = settings.local;
         let mut effect = Effect::default();
         if core::mem::take(&mut self.literal) {
@@ -186,7 +189,32 @@ impl Discipline {
         if settings.local.contains(LocalFlags::ICANON) {
             !self.lines.is_empty()
         } else {
-            self.input.len() >= settings.minimum().max(1)
+            // As Linux's n_tty_poll: with a time, a read does not wait for more than one byte.
+            let least = if settings.time().is_zero() { settings.minimum().max(1) } else { 1 };
+            self.input.len() >= least
+        }
+    }
+
+    /// When a read in raw mode that began at `since` ends although no more is typed, and whether
+    /// it may end with nothing (termios(3), VMIN and VTIME).
+    pub(super) fn read_ends(&self, settings: &Settings, since: Instant) -> Option<(Instant, bool)> {
+        let time = settings.time();
+        if settings.local.contains(LocalFlags::ICANON) || time.is_zero() {
+            return None;
+        }
+        if settings.minimum() == 0 {
+            return Some((since + time, true));
+        }
+        (!self.input.is_empty()).then(|| (self.last + time, false))
+    }
+
+    /// True when a read in raw mode that wants `room` bytes has waited enough.
+    fn suffices(&self, settings: &Settings, room: usize, now: Instant) -> bool {
+        let (have, time) = (self.input.len(), settings.time());
+        match settings.minimum() {
+            0 => have > 0 || time.is_zero(),
+            minimum if have >= minimum.min(room) => true,
+            _ => have > 0 && !time.is_zero() && now >= self.last + time,
         }
     }
 
@@ -195,14 +223,14 @@ impl Discipline {
     pub(super) fn give(
         &mut self,
         settings: &Settings,
+        now: Instant,
         sink: &mut dyn Sink,
     ) -> Result<usize, Errno> {
         let canonical = settings.local.contains(LocalFlags::ICANON);
         let available = if canonical {
             *self.lines.front().ok_or(Errno::EAGAIN)?
         } else {
-            let wanted = settings.minimum().min(sink.room());
-            if self.input.len() < wanted {
+            if !self.suffices(settings, sink.room(), now) {
                 return Err(Errno::EAGAIN);
             }
             self.input.len()

@@ -17,7 +17,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use base::io::{Sink, Source, fill};
 use base::sync::SpinLock;
-use base::{Errno, Signal};
+use base::{Errno, Instant, Signal};
 use core::any::Any;
 use discipline::Discipline;
 use sched::{Notifier, PollEvents};
@@ -101,11 +101,12 @@ impl Tty {
 
     /// Takes typed bytes.
     pub fn input(&self, bytes: &[u8]) {
+        let now = hal::clock::now();
         for byte in bytes {
             let effect = {
                 let mut state = self.state.lock();
                 let State { settings, discipline, .. } = &mut *state;
-                discipline.take(*byte, settings)
+                discipline.take(*byte, settings, now)
             };
             if !effect.echo.is_empty() {
                 self.emit(&effect.echo);
@@ -115,6 +116,14 @@ impl Tty {
             }
         }
         self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+    }
+
+    /// When a read that began at `since` and found too little is to be tried again although nothing
+    /// was typed, and whether finding nothing then is its end.
+    #[must_use]
+    pub fn read_ends(&self, since: Instant) -> Option<(Instant, bool)> {
+        let state = self.state.lock();
+        state.discipline.read_ends(&state.settings, since)
     }
 
     /// The window changed: tells the program with SIGWINCH.
@@ -253,7 +262,7 @@ impl File for Tty {
         fill(sink, |sink, _| {
             let mut state = self.state.lock();
             let State { settings, discipline, .. } = &mut *state;
-            discipline.give(settings, sink)
+            discipline.give(settings, hal::clock::now(), sink)
         })
     }
 

@@ -1,5 +1,7 @@
 //! termios: the settings of a terminal.
 
+use core::time::Duration;
+
 bitflags::bitflags! {
     /// `c_iflag`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +60,7 @@ pub(super) enum Key {
     Erase = 2,
     Kill = 3,
     EndOfFile = 4,
+    Time = 5,
     Minimum = 6,
     Start = 8,
     Stop = 9,
@@ -118,6 +121,13 @@ impl Settings {
     /// The least number of bytes that a read in raw mode waits for.
     pub(super) fn minimum(&self) -> usize {
         usize::from(self.keys.get(Key::Minimum as usize).copied().unwrap_or(1))
+    }
+
+    /// How long a read in raw mode waits: from its start without a least number of bytes, else from
+    /// the last byte. Zero: for ever.
+    pub(super) fn time(&self) -> Duration {
+        let tenths = self.keys.get(Key::Time as usize).copied().unwrap_or(0);
+        Duration::from_millis(100 * u64::from(tenths))
     }
 
     /// The structure as bytes; `struct termios` is its first part.

@@ -103,3 +103,46 @@ fn newlines_get_carriage_returns_in_cooked_mode() {
     assert_eq!(tty.write(0, &mut SliceSource::new(b"a\n\nb\n")), Ok(5));
     assert_eq!(*output.lock().unwrap(), b"a\r\n\r\nb\r\n");
 }
+
+/// A terminal in raw mode with these settings of VMIN and VTIME.
+fn raw(minimum: u8, tenths: u8) -> Arc<Tty> {
+    let (tty, _, _) = tty();
+    let mut settings = Settings::default();
+    settings.local -= LocalFlags::ICANON | LocalFlags::ECHO;
+    let mut bytes = settings.encode();
+    (bytes[17 + 5], bytes[17 + 6]) = (tenths, minimum);
+    tty.ioctl(command::TCSETS, &mut Argument(bytes.to_vec())).unwrap();
+    tty
+}
+
+#[test]
+fn a_raw_read_waits_for_bytes_and_time() {
+    let at = |tenths: u64| Instant::from_nanoseconds(tenths * 100_000_000);
+    hal::sim::set_now(at(10));
+    let tty = raw(0, 0);
+    assert_eq!((read(&tty), tty.read_ends(at(10))), (Ok(Vec::new()), None));
+
+    let tty = raw(0, 2);
+    assert_eq!(read(&tty), Err(Errno::EAGAIN));
+    assert_eq!(tty.read_ends(at(10)), Some((at(12), true)));
+    tty.input(b"a");
+    assert_eq!(read(&tty).unwrap(), b"a");
+
+    let tty = raw(3, 2);
+    assert_eq!((read(&tty), tty.read_ends(at(10))), (Err(Errno::EAGAIN), None));
+    tty.input(b"ab");
+    assert_eq!(read(&tty), Err(Errno::EAGAIN));
+    assert!(tty.poll().contains(PollEvents::IN));
+    hal::sim::set_now(at(11));
+    tty.input(b"c");
+    assert_eq!(read(&tty).unwrap(), b"abc");
+    tty.input(b"d");
+    assert_eq!(tty.read_ends(at(10)), Some((at(13), false)));
+    hal::sim::set_now(at(13));
+    assert_eq!(read(&tty).unwrap(), b"d");
+
+    let tty = raw(2, 0);
+    tty.input(b"e");
+    assert_eq!((read(&tty), tty.read_ends(at(13))), (Err(Errno::EAGAIN), None));
+    assert!(!tty.poll().contains(PollEvents::IN));
+}

@@ -46,6 +46,7 @@ pub(super) fn tests() -> Vec<Test> {
             check_dump(status, &running.output())
         }),
         Test::new("console/window".into(), Set::Core, window),
+        Test::new("console/raw".into(), Set::Core, raw),
     ]
 }
 
@@ -58,7 +59,7 @@ fn signals(mode: &Mode, how: &str) -> Result<Running> {
 
 /// Go's runtime says what its goroutines do, and exits with 2.
 fn check_dump(status: Exit, output: &str) -> Result<()> {
-    let words = ["SIGQUIT: quit", "goroutine 1 ", "[sleep]", "main.special"];
+    let words = ["SIGQUIT: quit", "goroutine 1 ", "main.special"];
     if status != Exit::Code(2) || !words.iter().all(|word| output.contains(word)) {
         bail!("{status:?}, not with {words:?}:\n{output}");
     }
@@ -84,6 +85,20 @@ fn window(mode: &Mode) -> Result<()> {
     terminal.write(b"\x1c")?;
     let status = running.wait(LIMIT)?;
     check_dump(status, &running.output())
+}
+
+/// Raw reads that end by time, with nothing and with less than they want.
+fn raw(mode: &Mode) -> Result<()> {
+    let elf = build::go("programs/signals", build::NEWEST, Variant::Plain)?;
+    let terminal = Terminal::of(40, 100)?;
+    let mut running = terminal.start(Vm::of(&elf, mode).args(["raw"]))?;
+    running.wait_for_text("ready", BOOT_LIMIT)?;
+    terminal.write(b"xy")?;
+    let status = running.wait(LIMIT)?;
+    if status != Exit::Code(0) {
+        bail!("{status:?}:\n{}", running.output());
+    }
+    Ok(())
 }
 
 fn input(mode: &Mode) -> Result<()> {
