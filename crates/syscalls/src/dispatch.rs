@@ -80,5 +80,5 @@ fn interrupted(thread: &Arc<Thread>, user: &mut UserContext, restart: Restart) {
     } else {
         finish(thread, user, Err(Errno::EINTR));
     }
-    thread.call_attention();
+    thread.look_again();
 }

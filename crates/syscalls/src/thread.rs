@@ -13,10 +13,10 @@ use base::{CpuId, Errno, Instant, Signal, Tid, UserAddr};
 use core::future::Future;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use core::task::Poll;
+use core::task::{Poll, Waker};
 use hal::Trap;
 use hal::user::UserContext;
-use sched::{Affinity, Notifier, PollEvents, WaitQueue};
+use sched::{Affinity, Notifier, PollEvents};
 
 /// A thread of the program. Its registers live in the future that runs it ([`run`]).
 pub struct Thread {
@@ -32,8 +32,8 @@ pub struct Thread {
     running_on: AtomicU32,
     /// The CPUs it may run on.
     pub(crate) affinity: Arc<Affinity>,
-    /// Sleeping futures that a signal interrupts.
-    interruption: WaitQueue,
+    /// What wakes the thread's task while it sleeps in a call: a signal interrupts that.
+    sleeper: SpinLock<Option<Waker>>,
     /// Word to clear and wake when the thread ends (`CLONE_CHILD_CLEARTID`), or 0.
     pub(crate) clear_on_exit: AtomicU64,
     /// How long it ran, in the program and in the kernel.
@@ -95,7 +95,7 @@ impl Thread {
             attention: AtomicBool::new(true),
             running_on: AtomicU32::new(0),
             affinity,
-            interruption: WaitQueue::new(),
+            sleeper: SpinLock::new(None),
             clear_on_exit: AtomicU64::new(0),
             running: RunningTime::default(),
             credentials: SpinLock::default(),
@@ -152,7 +152,15 @@ impl Thread {
                 hal::cpu::kick(CpuId(cpu));
             }
         }
-        self.interruption.wake_all();
+        let sleeper = self.sleeper.lock().take();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// As [`Thread::call_attention`], by the thread itself: it does not sleep.
+    pub(crate) fn look_again(&self) {
+        self.attention.store(true, Ordering::Release);
     }
 
     /// Runs the program until it traps; not at all (as after an interrupt) when the thread was
@@ -202,15 +210,20 @@ impl Thread {
         (signals.pending.set() | process.set()) & !signals.mask != 0
     }
 
-    /// Completes when [`Thread::is_interrupted`].
+    /// Completes when [`Thread::is_interrupted`]. Only the thread's own task waits for it.
     pub async fn interrupted(&self) {
-        loop {
-            let wake = self.interruption.wait();
-            if self.is_interrupted() {
-                return;
+        core::future::poll_fn(|context| {
+            // Before the look: what comes after it wakes.
+            {
+                let mut sleeper = self.sleeper.lock();
+                let waker = context.waker();
+                if sleeper.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+                    *sleeper = Some(waker.clone());
+                }
             }
-            wake.await;
-        }
+            if self.is_interrupted() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Runs `future` until it completes, a signal interrupts it, or `deadline` passes.
@@ -281,7 +294,7 @@ impl Thread {
     /// SIGKILL and SIGSTOP cannot be blocked.
     pub(crate) fn set_mask(&self, mask: u64) {
         self.signals.lock().mask = mask & !crate::signal::UNBLOCKABLE;
-        self.call_attention();
+        self.look_again();
     }
 }
 
@@ -304,7 +317,11 @@ pub async fn run(thread: Arc<Thread>, user: UserContext) {
 async fn run_body(thread: Arc<Thread>, mut user: UserContext) {
     let code = loop {
         match run_until_stop(&thread, &mut user) {
-            Stop::Sleep(call) => dispatch::woken(&thread, &mut user, call.await),
+            Stop::Sleep(call) => {
+                let result = call.await;
+                thread.sleeper.lock().take();
+                dispatch::woken(&thread, &mut user, result);
+            }
             Stop::Yield => sched::yield_now().await,
             Stop::End(code) => break code,
         }

@@ -48,7 +48,9 @@ impl System {
 
     /// Takes pending device work, wakes what is due, runs one task for one turn.
     pub fn step(&self) -> Next {
-        if let Some(status) = self.process.exit_status() {
+        if self.process.is_exiting()
+            && let Some(status) = self.process.exit_status()
+        {
             return Next::Ended(status);
         }
         let pending = irq::take_pending();
@@ -78,7 +80,7 @@ impl System {
             return Next::Again;
         }
         // After saying so: what other CPUs did before they knew.
-        if self.network.wants_attention() || self.process.exit_status().is_some() {
+        if self.network.wants_attention() || self.process.is_exiting() {
             self.executor.finish_idle();
             return Next::Again;
         }

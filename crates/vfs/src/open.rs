@@ -53,12 +53,14 @@ impl OpenFile {
 
     /// The file.
     #[must_use]
+    #[inline]
     pub fn file(&self) -> &FileRef {
         &self.file
     }
 
     /// Its place in the tree. `None`: it has no path.
     #[must_use]
+    #[inline]
     pub fn place(&self) -> Option<&Place> {
         self.place.as_ref()
     }
@@ -71,12 +73,14 @@ impl OpenFile {
 
     /// Access mode and status flags, as `F_GETFL` gives them.
     #[must_use]
+    #[inline]
     pub fn flags(&self) -> OpenFlags {
         OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
     /// True when calls may not sleep (`O_NONBLOCK`).
     #[must_use]
+    #[inline]
     pub fn is_nonblocking(&self) -> bool {
         self.flags().contains(OpenFlags::NONBLOCK)
     }
@@ -104,6 +108,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// `EBADF`.
+    #[inline]
     pub fn usable(&self) -> Result<&FileRef, Errno> {
         if self.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(&self.file) }
     }
@@ -112,6 +117,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// `EBADF`: not open for reading.
+    #[inline]
     pub fn readable(&self) -> Result<&FileRef, Errno> {
         if self.flags().is_readable() { Ok(&self.file) } else { Err(Errno::EBADF) }
     }
@@ -120,6 +126,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// `EBADF`: not open for writing.
+    #[inline]
     pub fn writable(&self) -> Result<&FileRef, Errno> {
         if self.flags().is_writable() { Ok(&self.file) } else { Err(Errno::EBADF) }
     }
@@ -128,6 +135,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// As read(2). `EAGAIN`: wait for the file's notifier.
+    #[inline]
     pub fn read(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
         let file = self.readable()?;
         if !file.is_seekable() {
@@ -145,6 +153,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// As write(2). `EAGAIN`: wait for the file's notifier.
+    #[inline]
     pub fn write(&self, source: &mut dyn Source) -> Result<usize, Errno> {
         let file = self.writable()?;
         if !file.is_seekable() {
@@ -242,6 +251,7 @@ impl OpenFile {
         step(&mut self.offset.lock())
     }
 
+    #[inline]
     fn tell(&self, count: usize, what: Event) {
         if let (true, Some(place)) = (count > 0, &self.place) {
             inotify::on_place(place, what);

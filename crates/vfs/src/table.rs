@@ -126,6 +126,7 @@ impl FdTable {
     ///
     /// # Errors
     /// `EBADF`.
+    #[inline]
     pub fn get(&self, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
         self.inner.lock().slot(fd).map(|slot| Arc::clone(&slot.file))
     }

@@ -1,4 +1,4 @@
-//! memcpy, memmove and memset.
+//! memcpy, memmove, memset and memcmp.
 //!
 //! They replace the compiler's, which are `rep movsb` and its like: slow for short blocks on real
 //! processors, and one byte per step under QEMU's emulator.
@@ -234,4 +234,52 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8 {
         "ret",
         fast = sym FAST_STRINGS,
     )
+}
+
+/// Compares two blocks: the difference of the first bytes that differ, as unsigned numbers, or 0.
+///
+/// # Safety
+/// Both blocks are valid for as many bytes.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, bytes: usize) -> i32 {
+    naked_asm!(
+        "20: sub rdx, 8",
+        "jb 22f",
+        "mov rax, [rdi]",
+        "mov rcx, [rsi]",
+        "add rdi, 8",
+        "add rsi, 8",
+        "cmp rax, rcx",
+        "je 20b",
+        // The first byte in memory counts most.
+        "bswap rax",
+        "bswap rcx",
+        "cmp rax, rcx",
+        "sbb eax, eax",
+        "or eax, 1",
+        "ret",
+        "22: add rdx, 8",
+        "jz 24f",
+        "23: movzx eax, byte ptr [rdi]",
+        "movzx ecx, byte ptr [rsi]",
+        "sub eax, ecx",
+        "jne 25f",
+        "inc rdi",
+        "inc rsi",
+        "dec rdx",
+        "jnz 23b",
+        "24: xor eax, eax",
+        "25: ret",
+    )
+}
+
+/// 0 when two blocks are equal.
+///
+/// # Safety
+/// Both blocks are valid for as many bytes.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn bcmp(one: *const u8, other: *const u8, bytes: usize) -> i32 {
+    naked_asm!("jmp {memcmp}", memcmp = sym memcmp)
 }

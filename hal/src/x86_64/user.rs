@@ -173,6 +173,11 @@ impl UserContext {
         self.vector.export(into);
     }
 
+    /// Makes the vector state what it is at process start.
+    pub fn reset_vector_state(&mut self) {
+        self.vector.reset();
+    }
+
     /// Replaces the vector state by one in the same format. Reserved bits are masked, never
     /// trusted. `false` (and nothing changed) when the header is not valid.
     pub fn set_vector_state(&mut self, from: &[u8]) -> bool {

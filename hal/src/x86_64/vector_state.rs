@@ -245,13 +245,25 @@ impl VectorState {
         if present & SSE == 0 {
             clear(into, XMM, XMM_END);
         }
-        for component in 2..63 {
-            if enabled_features() & !present >> component & 1 == 1 {
-                let [size, offset, ..] = cpuid(0xd, component);
-                clear(into, offset as usize, (offset + size) as usize);
-            }
+        let mut missing = enabled_features() & !present & !(X87 | SSE);
+        while missing != 0 {
+            let [size, offset, ..] = cpuid(0xd, missing.trailing_zeros());
+            clear(into, offset as usize, (offset + size) as usize);
+            missing &= missing - 1;
         }
         put(into, XSTATE_BV, &(present | X87 | SSE).to_le_bytes());
+    }
+
+    /// Makes it what it is at process start.
+    pub(super) fn reset(&mut self) {
+        self.give_up_registers();
+        let has_xsave = features::has(Feature::Xsave);
+        let area = self.area_mut();
+        // XRSTOR makes what the header does not name initial, and reads no more than MXCSR of it.
+        clear(area, if has_xsave { LEGACY_BYTES } else { 0 }, LEGACY_BYTES + HEADER_BYTES);
+        put(area, 0, &INITIAL_CONTROL_WORD.to_le_bytes());
+        put(area, MXCSR, &INITIAL_MXCSR.to_le_bytes());
+        put(area, MXCSR_MASK, &MXCSR_ALLOWED.load(Relaxed).to_le_bytes());
     }
 
     /// Replaces the state by one in standard format. `false`, and nothing changed, when its size

@@ -17,6 +17,7 @@ use hal::{Exception, PageFault, vector};
 use mm::FaultError;
 
 /// Delivers every signal that is pending and not blocked: pushes frames, or ends the process.
+#[inline(never)]
 pub(crate) fn pending(thread: &Arc<Thread>, user: &mut UserContext) {
     loop {
         let allowed = !thread.signals.lock().mask;
@@ -144,6 +145,7 @@ fn force(thread: &Arc<Thread>, info: SignalInfo) {
 }
 
 /// The page fault that `mm` could not resolve becomes SIGSEGV or SIGBUS.
+#[inline(never)]
 pub(crate) fn raise_page_fault(thread: &Arc<Thread>, fault: &PageFault, error: FaultError) {
     let (signal, code) = match error {
         FaultError::Segv { code } => (SIGSEGV, code as i32),
@@ -189,6 +191,7 @@ const EXCEPTIONS: &[(u8, Signal, i32, bool)] = &[
 ];
 
 /// An exception becomes the signal that Linux makes of it.
+#[inline(never)]
 pub(crate) fn raise_exception(thread: &Arc<Thread>, user: &mut UserContext, exception: Exception) {
     let row = EXCEPTIONS.iter().find(|row| row.0 == exception.vector);
     let (signal, code, at_instruction) =
@@ -209,6 +212,7 @@ pub(crate) fn raise_exception(thread: &Arc<Thread>, user: &mut UserContext, exce
 
 /// Says once for each number that a call is not implemented, with the return addresses of the
 /// program's stack so that the host command can name the function that asked.
+#[inline(never)]
 pub(crate) fn say_unimplemented(thread: &Thread, user: &UserContext, number: u64) {
     static SAID: SpinLock<[u64; 16]> = SpinLock::new([0; 16]);
     {

@@ -117,7 +117,7 @@ pub(crate) fn push(
         registers.rsp.wrapping_sub(RED_ZONE_BYTES)
     };
 
-    let mut state = vector_state(user);
+    let state = vector_state(user);
     let state_at = top.wrapping_sub(state.len() as u64) & !(XSAVE_ALIGNMENT - 1);
     let frame_at = (state_at.wrapping_sub(FRAME_BYTES) & !15).wrapping_sub(8);
     if already_there && !alternate.contains(frame_at) {
@@ -148,10 +148,7 @@ pub(crate) fn push(
     memory.write(UserAddr(frame_at), &frame)?;
 
     // The frame was the last that could fail; the handler starts as a process does.
-    let bytes = user::vector_state_bytes();
-    state.truncate(bytes);
-    make_initial(&mut state);
-    user.set_vector_state(&state);
+    user.reset_vector_state();
     let registers = &mut user.registers;
     registers.rip = entry.handler;
     registers.rsp = frame_at;
@@ -252,20 +249,6 @@ fn unmasked(exceptions: u16) -> i32 {
     ];
     let first = CODES.iter().find(|row| exceptions & row.0 != 0);
     first.map_or(code::FPE_FLTINV, |row| row.1)
-}
-
-/// Turns an XSAVE area into the state at process start: x87 and SSE are given, with their control
-/// words, and whatever the header does not name is cleared by XRSTOR.
-fn make_initial(state: &mut [u8]) {
-    const CONTROL_WORD: (usize, u16) = (0, 0x037f);
-    const CONTROL_AND_STATUS: (usize, u32) = (24, 0x1f80);
-    const X87_AND_SSE: (usize, u64) = (512, 3);
-    state.fill(0);
-    state[CONTROL_WORD.0..][..2].copy_from_slice(&CONTROL_WORD.1.to_le_bytes());
-    state[CONTROL_AND_STATUS.0..][..4].copy_from_slice(&CONTROL_AND_STATUS.1.to_le_bytes());
-    if let Some(header) = state.get_mut(X87_AND_SSE.0..X87_AND_SSE.0 + 8) {
-        header.copy_from_slice(&X87_AND_SSE.1.to_le_bytes());
-    }
 }
 
 fn save(from: &Registers) -> SignalContext {

@@ -52,6 +52,12 @@ pub(crate) fn copies(_: &BootInfo) -> Outcome {
             check(target[offset..offset + length] == source[3..3 + length], "memcpy")?;
             check(target[offset + length] == 0xee, "memcpy wrote too much")?;
             check(target[..offset].iter().all(|b| *b == 0xee), "memcpy wrote before")?;
+            if length > 0 {
+                let (block, last) = (&source[3..3 + length], source[2 + length]);
+                target[offset + length - 1] = last ^ 0x80;
+                let order = target[offset..offset + length].cmp(block);
+                check(order == (last ^ 0x80).cmp(&last), "memcmp")?;
+            }
             target[offset..offset + length].fill(0x5a);
             check(target[offset..offset + length].iter().all(|b| *b == 0x5a), "memset")?;
             check(target[offset + length] == 0xee, "memset wrote too much")?;

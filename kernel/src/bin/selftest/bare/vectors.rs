@@ -126,5 +126,10 @@ pub(crate) fn hostile(_: &BootInfo) -> Outcome {
     // And again while it is in the registers.
     check(context.set_vector_state(&pattern(2)), "refused")?;
     check(step(&mut context, &space) == Trap::Syscall, "good state")?;
-    check(same(&state(&mut context), &pattern(2)), "the new state did not arrive")
+    check(same(&state(&mut context), &pattern(2)), "the new state did not arrive")?;
+    context.reset_vector_state();
+    let (_, mut fresh) = program(CALL_FOREVER)?;
+    check(same(&state(&mut context), &state(&mut fresh)), "a state that was reset")?;
+    check(step(&mut context, &space) == Trap::Syscall, "a state that was reset")?;
+    check(same(&state(&mut context), &state(&mut fresh)), "the registers after a reset")
 }
