@@ -47,6 +47,7 @@ fn is_user(start: UserAddr, length: usize) -> bool {
 impl Mm {
     /// Runs `copy(done)` until all `length` bytes are copied or a page cannot be made. Returns how
     /// many were copied.
+    #[inline]
     fn copy_loop(
         &self,
         start: UserAddr,
@@ -58,20 +59,34 @@ impl Mm {
         if !is_user(start, length) {
             return 0;
         }
+        match copy(start, 0) {
+            Ok(()) => length,
+            Err(fault) => self.copy_on((start, length), access, fault, &mut copy),
+        }
+    }
+
+    /// The rest of [`Mm::copy_loop`] after a page refused.
+    #[cold]
+    fn copy_on(
+        &self,
+        (start, length): (UserAddr, usize),
+        access: Access,
+        mut fault: UserFault,
+        copy: &mut dyn FnMut(UserAddr, usize) -> Result<(), UserFault>,
+    ) -> usize {
         let mut done = 0;
         let mut progress = Progress::new();
-        while done < length {
-            let fault = match copy(start.wrapping_add(done as u64), done) {
-                Ok(()) => return length,
-                Err(fault) => fault,
-            };
+        loop {
             done = min(done + fault.copied, length);
             if !progress.refused(fault.address) || self.touch(fault.address, access).is_err() {
                 return done;
             }
             self.touch_ahead(fault.address, length - done, access);
+            match copy(start.wrapping_add(done as u64), done) {
+                Ok(()) => return length,
+                Err(next) => fault = next,
+            }
         }
-        done
     }
 
     /// Makes further pages that a copy of `bytes` bytes from `at` will reach, so that it does not

@@ -58,7 +58,7 @@ pub(crate) fn woken(thread: &Arc<Thread>, user: &mut UserContext, result: Result
 #[inline]
 fn finish(thread: &Thread, user: &mut UserContext, result: Result<usize, Errno>) {
     if thread.process.machine.trace {
-        trace::print(thread, &user.registers, &result);
+        trace::print(thread, &user.registers, result);
     }
     user.registers.rax = match result {
         Ok(value) => value as u64,

@@ -46,7 +46,7 @@ pub enum Argument {
 
 /// Prints one finished call on the console; its number and arguments are still in the registers.
 #[cold]
-pub fn print(thread: &Thread, registers: &Registers, result: &Result<usize, Errno>) {
+pub fn print(thread: &Thread, registers: &Registers, result: Result<usize, Errno>) {
     let (process, tid, number) = (&*thread.process, thread.tid, registers.rax);
     let (row, arguments) = (table::lookup(number), &call::arguments(registers));
     let mut line = format!("[{tid}] ");
@@ -58,7 +58,7 @@ pub fn print(thread: &Thread, registers: &Registers, result: &Result<usize, Errn
                 if at > 0 {
                     line.push_str(", ");
                 }
-                argument(&mut line, process, *kind, at, arguments, result);
+                argument(&mut line, process, *kind, at, arguments, &result);
             }
         }
         None => {
@@ -70,7 +70,7 @@ pub fn print(thread: &Thread, registers: &Registers, result: &Result<usize, Errn
     }
     line.push_str(") = ");
     match result {
-        Ok(value) if *value > 0xffff_ffff => write!(line, "{value:#x}"),
+        Ok(value) if value > 0xffff_ffff => write!(line, "{value:#x}"),
         Ok(value) => write!(line, "{value}"),
         Err(errno) => write!(line, "-1 {errno}"),
     }

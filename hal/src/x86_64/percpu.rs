@@ -34,6 +34,8 @@ pub(super) struct PerCpu {
     pub(super) vector_owner: Cell<*mut u8>,
     /// The program ran since these registers were last saved or loaded.
     pub(super) vector_changed: Cell<bool>,
+    /// The program's FS and GS bases that the registers hold.
+    pub(super) bases: Cell<(u64, u64)>,
     /// Device interrupts that fired, as bits.
     pub(super) pending: Cell<u64>,
     /// The armed deadline in nanoseconds, `u64::MAX`: none.
@@ -74,6 +76,8 @@ impl PerCpu {
             active_root: Cell::new(0),
             vector_owner: Cell::new(ptr::null_mut()),
             vector_changed: Cell::new(false),
+            // No base is this: the first are always loaded.
+            bases: Cell::new((1 << 63, 1 << 63)),
             pending: Cell::new(0),
             armed: Cell::new(u64::MAX),
             timer: Cell::new(u64::MAX),

@@ -4,7 +4,7 @@ use super::features::{self, Feature};
 use super::instructions::{self, read_msr, write_msr};
 use super::space::AddressSpace;
 use super::vector_state::{self, VectorState};
-use super::{irq, presence, trap};
+use super::{irq, percpu, presence, trap};
 use crate::types::{Access, Exception, PageFault, Registers, Trap, vector};
 use base::UserAddr;
 use base::address::USER_END;
@@ -61,13 +61,7 @@ pub(super) fn init_processor() {
 }
 
 const fn is_canonical(address: u64) -> bool {
-    are_canonical(address, address)
-}
-
-/// True when both are: bits 47 to 63 of each are equal.
-const fn are_canonical(one: u64, other: u64) -> bool {
-    const HALF: u64 = 1 << 47;
-    (one.wrapping_add(HALF) | other.wrapping_add(HALF)) >> 48 == 0
+    (address as i64) << 16 >> 16 == address as i64
 }
 
 /// True when SYSRET restores these: the program made a system call, and nothing but its result was
@@ -146,21 +140,24 @@ impl UserContext {
                 });
             }
         }
-        if !are_canonical(registers.fs_base, registers.gs_base) {
+        space.enter();
+        self.vector.load();
+        let bases = &percpu::this().bases;
+        if bases.get() != (registers.fs_base, registers.gs_base) {
             for base in [&mut registers.fs_base, &mut registers.gs_base] {
                 if !is_canonical(*base) {
                     *base = 0;
                 }
             }
+            load_bases(registers.fs_base, registers.gs_base);
         }
-        space.enter();
-        self.vector.load();
-        load_bases(registers.fs_base, registers.gs_base);
         // SAFETY: the registers were checked and everything else is loaded; `self` is borrowed
         // until the call returns.
         let cause = unsafe { trap::enter(registers, fast) };
         presence::leave();
-        (registers.fs_base, registers.gs_base) = save_bases();
+        let now = save_bases();
+        bases.set(now);
+        (registers.fs_base, registers.gs_base) = now;
         if cause.vector == trap::SYSCALL {
             return Trap::Syscall;
         }
