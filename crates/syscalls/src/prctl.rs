@@ -5,6 +5,7 @@ use crate::credentials::{Credentials, capability};
 use crate::scheduling::Policy;
 use base::Errno;
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 
 /// Operations.
 mod pr {
@@ -55,6 +56,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// By how much a sleep may be late.
+    pub(crate) fn timer_slack(&self) -> Duration {
+        Duration::from_nanos(self.timer_slack)
+    }
+
     /// The death of a parent is no longer told.
     pub(crate) fn forget_death_signal(&mut self) {
         self.death_signal = 0;

@@ -30,13 +30,29 @@ async fn watch(script: &Script, epoll: u64, fd: u64, events: u32, at: u64) {
     sure(script, nr::EPOLL_CTL, [epoll, 1, fd, at]).await;
 }
 
-/// Sleeps and wakes the server a few times.
+/// The monotonic clock, in nanoseconds.
+async fn nanoseconds(script: &Script, memory: u64) -> u64 {
+    sure(script, nr::CLOCK_GETTIME, [1, memory]).await;
+    let words = script.load(memory, 16).await;
+    let number = |word: &[u8; 8]| u64::from_le_bytes(*word);
+    let [seconds, rest] = words.as_chunks::<8>().0 else { return 0 };
+    number(seconds) * 1_000_000_000 + number(rest)
+}
+
+/// Sleeps and wakes the server a few times. A sleep takes as much longer as the timer slack says.
 async fn ticker(script: Script, eventfd: u64, memory: u64) {
-    for _ in 0..5 {
+    const SET_TIMERSLACK: u64 = 29;
+    const PAUSE: u64 = 3_000_000;
+    for turn in 0..5 {
+        let slack = 1 + turn * 500_000;
+        sure(&script, nr::PRCTL, [SET_TIMERSLACK, slack]).await;
         let mut pause = 0_u64.to_le_bytes().to_vec();
-        pause.extend(3_000_000_u64.to_le_bytes());
+        pause.extend(PAUSE.to_le_bytes());
         script.store(memory, &pause).await;
+        let start = nanoseconds(&script, memory + 64).await;
         sure(&script, nr::NANOSLEEP, [memory, 0]).await;
+        let took = nanoseconds(&script, memory + 64).await - start;
+        assert!(took >= PAUSE + slack, "{took} ns with {slack} ns of slack");
         script.store(memory, &1_u64.to_le_bytes()).await;
         sure(&script, nr::WRITE, [eventfd, memory, 8]).await;
     }
