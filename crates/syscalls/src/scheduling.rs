@@ -64,6 +64,8 @@ fn thread_of(call: &Call<'_>) -> Result<Arc<Thread>, Errno> {
 
 /// `__sched_setscheduler` in kernel/sched/syscalls.c: what is wrong comes before what is forbidden.
 fn set(call: &Call<'_>, thread: &Thread, wanted: &Wanted) -> Result<usize, Errno> {
+    // Before the settings: both locks are leaves.
+    let may_raise = call.thread.credentials.lock().capabilities.has(capability::SYS_NICE);
     let mut settings = thread.settings.lock();
     let current = settings.policy;
     let number = wanted.policy.unwrap_or(current.number);
@@ -84,7 +86,7 @@ fn set(call: &Call<'_>, thread: &Thread, wanted: &Wanted) -> Result<usize, Errno
     let needs_right = nice < settings.nice
         || (current.number == IDLE && number != IDLE)
         || (current.resets_on_fork && !resets_on_fork);
-    if needs_right && !call.thread.credentials.lock().capabilities.has(capability::SYS_NICE) {
+    if needs_right && !may_raise {
         return Err(Errno::EPERM);
     }
     settings.policy = Policy { number, resets_on_fork };
