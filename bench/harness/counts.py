@@ -35,9 +35,9 @@ class Stored:
 
     @property
     def linux_limit(self) -> float:
-        """More than this is more than Linux's. Where all but a twentieth is the program's own, the kernel has no part in
+        """More than this is more than Linux's. Where all but a tenth is the program's own, the kernel has no part in
         what chance adds."""
-        return self.linux * (1 + self.tolerance / 100 if self.program > 0.95 * self.linux else 1)
+        return self.linux * (1 + self.tolerance / 100 if self.program > 0.9 * self.linux else 1)
 
     def line(self, row: str) -> str:
         return "\t".join([row, show(self.eggos), show(self.linux), show(self.program), f"{self.tolerance:g}", self.remark])
