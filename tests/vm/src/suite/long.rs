@@ -26,8 +26,8 @@ pub(super) fn tests() -> Vec<Test> {
         }
     };
     // Not on the host's Linux: some of the calls are for a machine that is thrown away. Not in the
-    // quick set yet: about one run in ten finds what is not mended (an rt_sigsuspend that no signal ends, on
-    // one CPU; a mebibyte that the kernel keeps).
+    // quick set yet: about one run in ten finds what is not mended (on one CPU an rt_sigsuspend
+    // that no signal ends; a mebibyte that the kernel keeps).
     for (version, cpus) in [(build::NEWEST, "1"), (build::NEWEST, "2"), ("1.16.15", "4")] {
         let run = fuzz(version, cpus, "200000", 30 * MINUTE);
         tests.push(Test::new(format!("fuzz/{cpus}/{version}"), Set::All, run).in_machine());
