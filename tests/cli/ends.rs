@@ -1,6 +1,7 @@
 //! How a machine can end, and what `egg` makes of it.
 
 use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +12,7 @@ use crate::stage::{Ended, Stage, wait_for};
 /// KVM is not to be tried first.
 const RUN: &[&str] = &["run", "--accel", "tcg", "program"];
 
-fn pid(child: &std::process::Child) -> Pid {
+fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
 }
 
@@ -114,27 +115,38 @@ fn an_interrupt_is_passed_on_and_the_second_ends_the_machine() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), ""), "{ended:?}");
 }
 
-/// script(1) gives egg a terminal.
+/// Whether there is script(1), which gives egg a terminal.
+fn has_script() -> bool {
+    let has = Command::new("script").arg("--version").output().is_ok();
+    if !has {
+        eprintln!("skipped: no script(1) here");
+    }
+    has
+}
+
+/// Runs a line of a shell on a terminal.
+fn on_terminal(stage: &Stage, line: &str) -> Child {
+    let command = stage.command(&[]);
+    Command::new("script")
+        .args(["-qefc", line, "/dev/null"])
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(stage.path("."))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 #[test]
 fn on_a_terminal_every_key_is_passed_on_and_control_c_twice_ends() {
-    if std::process::Command::new("script").arg("--version").output().is_err() {
-        eprintln!("skipped: no script(1) here");
+    if !has_script() {
         return;
     }
     let stage = Stage::with_qemu(
         "show $'two\r\nlines\r'; tell ready; read -r window; IFS= read -r -n 3 keys; echo \"$keys\" > keys; exec sleep 60",
     );
     let inner = format!("{} {}", env!("CARGO_BIN_EXE_egg"), RUN.join(" "));
-    let mut command = stage.command(&[]);
-    let mut child = std::process::Command::new("script")
-        .args(["-qefc", &inner, "/dev/null"])
-        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(stage.path("."))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    command.env_clear();
+    let mut child = on_terminal(&stage, &inner);
     let mut keys = child.stdin.take().unwrap();
     std::thread::sleep(Duration::from_secs(1));
     keys.write_all(b"\x1aa\x03").unwrap();
@@ -145,11 +157,10 @@ fn on_a_terminal_every_key_is_passed_on_and_control_c_twice_ends() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), "two\r\nlines\r\n"), "{ended:?}");
 }
 
-/// script(1) gives egg a terminal, whose size stty(1) changes.
+/// stty(1) changes the terminal's size.
 #[test]
 fn the_size_of_the_window_is_told_and_so_are_its_changes() {
-    if std::process::Command::new("script").arg("--version").output().is_err() {
-        eprintln!("skipped: no script(1) here");
+    if !has_script() {
         return;
     }
     let stage = Stage::with_qemu(
@@ -161,15 +172,7 @@ fn the_size_of_the_window_is_told_and_so_are_its_changes() {
         env!("CARGO_BIN_EXE_egg"),
         RUN.join(" ")
     );
-    let command = stage.command(&[]);
-    let mut child = std::process::Command::new("script")
-        .args(["-qefc", &inner, "/dev/null"])
-        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(stage.path("."))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = on_terminal(&stage, &inner);
     let keys = child.stdin.take();
     let ended = Ended::of(child.wait_with_output().unwrap());
     drop(keys);

@@ -78,15 +78,7 @@ func largePages() {
 	group.Add(2)
 	go func() {
 		defer group.Done()
-		for round := uint64(1); round <= rounds; round++ {
-			for atomic.LoadUint64(&turn) != round {
-				_ = atomic.LoadUint64(word)
-			}
-			if atomic.LoadUint64(word) != round {
-				stale++
-			}
-			atomic.StoreUint64(&seen, round)
-		}
+		stale = watch(word, &turn, &seen, rounds)
 	}()
 	go func() {
 		defer group.Done()

@@ -180,6 +180,22 @@ func clock(cpus int) {
 	check.Equal("steps back in time", backwards, int64(0))
 }
 
+// watch reads a word of a page that another CPU replaces, round by round: when it is the round's
+// turn the word must be the round's number. Returns how often it was an old one.
+func watch(word, turn, seen *uint64, rounds uint64) (stale uint64) {
+	for round := uint64(1); round <= rounds; round++ {
+		for atomic.LoadUint64(turn) != round {
+			// Keeps the translation in use while the page is replaced.
+			_ = atomic.LoadUint64(word)
+		}
+		if atomic.LoadUint64(word) != round {
+			stale++
+		}
+		atomic.StoreUint64(seen, round)
+	}
+	return stale
+}
+
 // replaced: after a page was replaced, every CPU sees the new one.
 func replaced() {
 	const rounds = 3000
@@ -192,16 +208,7 @@ func replaced() {
 	group.Add(1)
 	go func() {
 		defer group.Done()
-		for round := uint64(1); round <= rounds; round++ {
-			for atomic.LoadUint64(&turn) != round {
-				// Keeps the translation in use while the page is replaced.
-				_ = atomic.LoadUint64(word)
-			}
-			if atomic.LoadUint64(word) != round {
-				stale++
-			}
-			atomic.StoreUint64(&seen, round)
-		}
+		stale = watch(word, &turn, &seen, rounds)
 	}()
 	for round := uint64(1); round <= rounds; round++ {
 		_, _, errno := syscall.RawSyscall6(syscall.SYS_MMAP, at, page, syscall.PROT_READ|syscall.PROT_WRITE,
