@@ -22,7 +22,7 @@ vm: ## one program in a machine, by a part of its name (NAME=hello; MACHINE=proc
 	@cargo test --quiet --package eggos-vm-tests -- $(if $(MACHINE),--machine $(MACHINE)) $(if $(NAME),$(NAME),--list)
 
 gostd: ## Go's own tests of a version, here and in machines (GO=1.27.4 PKG=net/http MACHINE=process; root)
-	@scripts/setup go-versions
+	@scripts/setup go-versions network
 	@cargo build --quiet --release --package egg --package eggos-gostd
 	@$${CARGO_TARGET_DIR:-target}/release/gostd run --egg $${CARGO_TARGET_DIR:-target}/release/egg \
 		$(if $(MACHINE),--machine $(MACHINE)) --go $(or $(GO),1.27.4) $(if $(PKG),--again) $(PKG)
@@ -31,7 +31,7 @@ check: ## format, lints, and the rules of scripts/audit
 	@scripts/check
 
 setup: ## install what is missing
-	@scripts/setup go-versions python binutils
+	@scripts/setup go-versions python binutils network
 
 docs: ## write the pages that are generated
 	@EGGOS_WRITE_DOCS=1 cargo test --quiet --package eggos-syscalls --test documentation

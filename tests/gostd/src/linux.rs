@@ -32,7 +32,8 @@ const ENOSYS: u32 = 38;
 /// Leaves the network of this host for one with loopback only. Needs root.
 pub(crate) fn leave_network() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("a network of its own needs root")?;
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    let status = status.context("ip (of iproute2) is missing")?;
     ensure!(status.success(), "loopback does not come up");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -52,6 +52,8 @@ impl Settings {
         if self.machine.as_deref() == Some("process") { SLOWNESS_OF_PROCESS } else { SLOWNESS }
     }
 }
+/// What a run exits with whose program could not be started, as `egg` does. No Go test program ends so.
+pub(crate) const NEVER_RAN: u8 = 125;
 /// A program is asked by its own time limit to end, before it is killed.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -215,15 +217,21 @@ impl Runs<'_> {
         command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
         let mut child = command.spawn().context("start a run")?;
         let started = Instant::now();
-        while child.try_wait()?.is_none() {
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
             if started.elapsed() > limit + GRACE {
                 let group = Pid::from_raw(i32::try_from(child.id())?);
                 killpg(group, Signal::SIGKILL)?;
-                child.wait()?;
-                break;
+                break child.wait()?;
             }
             thread::sleep(Duration::from_millis(20));
-        }
-        Ok(String::from_utf8_lossy(&fs::read(&path)?).into_owned())
+        };
+        let said = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        // A program that never ran says nothing against the machine, nor for it.
+        let why = || said.lines().last().unwrap_or("it said nothing").to_owned();
+        ensure!(status.code() != Some(i32::from(NEVER_RAN)), "{}: {}", path.display(), why());
+        Ok(said)
     }
 }
