@@ -29,6 +29,10 @@ struct State {
     setting: TimerSetting,
     /// Expiries before `setting.next` that nobody has read.
     expired: u64,
+    /// It expired and nobody has looked since: it stands still. A short interval would else keep
+    /// the machine busy with a timer that nobody reads (timerfd_tmrproc in Linux's
+    /// fs/timerfd.c); what expires meanwhile is counted by the next look.
+    stands: bool,
     sleep: Option<Sleep>,
 }
 
@@ -100,6 +104,7 @@ impl TimerFd {
             let old = state.setting;
             state.setting = setting;
             state.expired = 0;
+            state.stands = false;
             old
         };
         self.rearm();
@@ -109,14 +114,29 @@ impl TimerFd {
     /// timerfd_gettime(2).
     #[must_use]
     pub fn get(&self, now: Instant) -> TimerSetting {
-        let mut state = self.state.lock();
-        state.advance(now);
-        state.setting
+        let (setting, stood) = {
+            let mut state = self.state.lock();
+            state.advance(now);
+            (state.setting, core::mem::take(&mut state.stands))
+        };
+        if stood {
+            self.rearm();
+        }
+        setting
     }
 
     fn expire(&self) {
-        self.state.lock().advance(hal::clock::now());
-        self.rearm();
+        let stands = {
+            let mut state = self.state.lock();
+            state.advance(hal::clock::now());
+            // Who read just before this counted the expiry, and nobody looks again unless it
+            // goes on.
+            state.stands = state.expired > 0;
+            state.stands
+        };
+        if !stands {
+            self.rearm();
+        }
         self.notifier.notify(PollEvents::IN);
     }
 
@@ -171,7 +191,13 @@ impl File for TimerFd {
         if self.expirations() == 0 {
             return Err(Errno::EAGAIN);
         }
-        let expired = core::mem::take(&mut self.state.lock().expired);
+        let (expired, stood) = {
+            let mut state = self.state.lock();
+            (core::mem::take(&mut state.expired), core::mem::take(&mut state.stands))
+        };
+        if stood {
+            self.rearm();
+        }
         if expired == 0 {
             return Err(Errno::EAGAIN);
         }

@@ -278,11 +278,19 @@ fn timers_tell_when_they_expire() {
     assert_eq!(timers.next(), Some(start + second));
     hal::sim::set_now(Instant::ZERO + Duration::from_millis(3500));
     assert_eq!(timers.expire(hal::clock::now()), 1);
+    assert_eq!(timers.next(), None, "it runs on though nobody looks");
     assert!(timer.poll().contains(sched::PollEvents::IN));
     assert_eq!(timer.read(0, &mut SliceSink::new(&mut bytes)), Ok(8));
     assert_eq!(u64::from_le_bytes(bytes), 3);
     assert_eq!(timers.next(), Some(start + 4 * second));
     assert_eq!(timer.get(hal::clock::now()).next, Some(start + 4 * second));
+    hal::sim::set_now(Instant::ZERO + Duration::from_millis(4100));
+    assert_eq!(timers.expire(hal::clock::now()), 1);
+    assert_eq!(timers.next(), None);
+    assert_eq!(timer.get(hal::clock::now()).next, Some(start + 5 * second));
+    assert_eq!(timers.next(), Some(start + 5 * second), "a look lets it go on");
+    assert_eq!(timer.read(0, &mut SliceSink::new(&mut bytes)), Ok(8));
+    assert_eq!(u64::from_le_bytes(bytes), 1);
     drop(timer);
     assert_eq!(timers.next(), None);
 }

@@ -312,7 +312,34 @@ func timerfd() {
 	check.Equal("timerfd: stop", call(sysTimerfdSettime, uintptr(fd), 0, address(&[4]int64{}), address(now)), 0)
 	check.Equal("timerfd: bad clock", call(sysTimerfdCreate, 2, 0), errno(syscall.EINVAL))
 	check.Equal("timerfd: short read", call(syscall.SYS_READ, uintptr(fd), address(count), 7), errno(syscall.EINVAL))
+
+	// One that nobody reads tells of itself once, however short its interval: it would else keep
+	// the machine busy.
+	epoll, err := syscall.EpollCreate1(0)
+	check.Must("timerfd: make an epoll", err)
+	const edge = 1 << 31
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN | edge}
+	check.NoError("timerfd: watch", syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, fd, &event))
+	*setting = [4]int64{0, 1, 0, 1}
+	check.Equal("timerfd: set to a nanosecond", call(sysTimerfdSettime, uintptr(fd), 0, address(setting), 0), 0)
+	events := make([]syscall.EpollEvent, 1)
+	wait := func(milliseconds int) int {
+		got, err := syscall.EpollWait(epoll, events, milliseconds)
+		for err == syscall.EINTR {
+			got, err = syscall.EpollWait(epoll, events, milliseconds)
+		}
+		check.NoError("timerfd: epoll_wait", err)
+		return got
+	}
+	check.Equal("timerfd: expired", wait(-1), 1)
+	time.Sleep(5 * time.Millisecond)
+	check.Equal("timerfd: not read", wait(5), 0)
+	_, err = syscall.Read(fd, count)
+	check.NoError("timerfd: read a million", err)
+	check.That("timerfd: a million expiries", count[2] > 0 || count[3] > 0, count)
+	check.Equal("timerfd: goes on", wait(-1), 1)
 	syscall.Close(fd)
+	syscall.Close(epoll)
 }
 
 func memfd() {
