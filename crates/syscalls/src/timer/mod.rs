@@ -243,9 +243,7 @@ impl Timer {
                 true
             }
             Notice::Interval(signal) => {
-                // A standard signal always fits the queue.
-                let _ = process.send_signal_near(SignalInfo::from_kernel(*signal), runner);
-                true
+                process.send_signal_near(SignalInfo::from_kernel(*signal), runner) == Ok(true)
             }
             Notice::Posix(notice) => {
                 let origin = Origin::Timer { id: notice.id, overrun: 0, value: notice.value };
