@@ -51,7 +51,7 @@ fn a_socket_in_flight_ends_with_the_queue() {
     for kind in [UnixKind::Stream, UnixKind::Packets, UnixKind::Datagram] {
         let (one, other) = UnixSocket::pair(&space, kind);
         let end = Arc::downgrade(&other);
-        let right: Right = other.clone();
+        let right = Right::new(other.clone(), Some(&other));
         other.send(&mut SliceSource::new(b"x"), None, vec![right]).unwrap();
         drop(other);
         assert!(end.upgrade().is_some());
@@ -136,19 +136,123 @@ fn datagrams_keep_their_borders_and_their_sender() {
     assert_eq!(late, Err(Errno::ECONNREFUSED));
 }
 
+fn send_along(socket: &Arc<UnixSocket>, right: &Arc<UnixSocket>) {
+    let right = Right::new(right.clone(), Some(right));
+    assert_eq!(socket.send(&mut SliceSource::new(b"x"), None, vec![right]), Ok(1));
+}
+
+/// Sockets that only lie in each other's queues are freed; those that can still be received stay.
+#[test]
+fn sockets_that_nobody_can_receive_end() {
+    let space = Arc::new(UnixSpace::default());
+    for kind in [UnixKind::Stream, UnixKind::Packets, UnixKind::Datagram] {
+        // In its own queue.
+        let (one, other) = UnixSocket::pair(&space, kind);
+        send_along(&one, &other);
+        // In each other's.
+        let (left, right) = UnixSocket::pair(&space, kind);
+        send_along(&left, &left);
+        send_along(&right, &right);
+        // In the queue of one that is held, with one in its own queue.
+        let (held, sender) = UnixSocket::pair(&space, kind);
+        let (within, end) = UnixSocket::pair(&space, kind);
+        send_along(&end, &within);
+        send_along(&sender, &within);
+
+        let ends: Vec<_> = [&other, &left, &right].map(Arc::downgrade).into();
+        let kept: Vec<_> = [&within, &sender].map(Arc::downgrade).into();
+        drop((one, other, left, right, within, sender, end));
+        space.collect_unreachable();
+        assert!(ends.iter().all(|end| end.upgrade().is_none()), "{kind:?}");
+        assert!(kept[0].upgrade().is_some(), "{kind:?}");
+        assert!(kept[1].upgrade().is_none(), "{kind:?}");
+
+        // It arrives, with what it has itself; let go of, all end.
+        let mut bytes = [0; 9];
+        let received = held.receive(&mut SliceSink::new(&mut bytes), false).unwrap();
+        let file = received.rights[0].clone().into_file().downcast::<UnixSocket>().unwrap();
+        let again = file.receive(&mut SliceSink::new(&mut bytes), true).unwrap();
+        assert_eq!(again.rights.len(), 1);
+        drop((received, again, file));
+        space.collect_unreachable();
+        assert!(kept[0].upgrade().is_none(), "{kind:?}");
+    }
+}
+
+/// A listener that lies in the queue of a connection that nobody accepted from it.
+#[test]
+fn a_listener_behind_its_own_connection_ends() {
+    let space = Arc::new(UnixSpace::default());
+    let listener = UnixSocket::new(&space, UnixKind::Stream);
+    listener.bind_abstract(Some(b"name".as_slice().into())).unwrap();
+    listener.listen(8).unwrap();
+    let client = UnixSocket::new(&space, UnixKind::Stream);
+    client.connect(Some(&named(b"name"))).unwrap();
+    send_along(&client, &listener);
+    let end = Arc::downgrade(&listener);
+    drop(listener);
+    space.collect_unreachable();
+    assert!(end.upgrade().is_none());
+    assert_eq!(receive(&client, 8), Err(Errno::ECONNRESET));
+}
+
+/// Each lies in the queue of the next: when the last one ends, all do, one after the other.
+#[test]
+fn a_long_chain_of_sockets_in_flight_ends_flat() {
+    let space = Arc::new(UnixSpace::default());
+    let (mut last, end) = UnixSocket::pair(&space, UnixKind::Stream);
+    for _ in 0..100_000 {
+        let (next, end) = UnixSocket::pair(&space, UnixKind::Stream);
+        send_along(&end, &last);
+        last = next;
+    }
+    assert_eq!(send(&end, b"x"), Ok(1));
+    drop(last);
+    assert_eq!(send(&end, b"x"), Err(Errno::EPIPE));
+}
+
+/// Sockets are sent round while others end: none is taken for one that nobody can receive.
+#[test]
+fn no_socket_that_is_on_its_way_is_freed() {
+    let space = Arc::new(UnixSpace::default());
+    let (there, here) = UnixSocket::pair(&space, UnixKind::Datagram);
+    let (sent, end) = UnixSocket::pair(&space, UnixKind::Stream);
+    send_along(&end, &end);
+    std::thread::scope(|scope| {
+        let searching = scope.spawn(|| {
+            for _ in 0..5_000 {
+                let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
+                send_along(&one, &other);
+                drop((one, other));
+                space.collect_unreachable();
+            }
+        });
+        let mut sent = sent;
+        while !searching.is_finished() {
+            send_along(&here, &sent);
+            drop(sent);
+            let mut byte = [0; 1];
+            let received = there.receive(&mut SliceSink::new(&mut byte), false).unwrap();
+            let right = received.rights.into_iter().next().unwrap();
+            sent = right.into_file().downcast().unwrap();
+            assert_eq!(sent.readable_bytes(), 1, "what was in its queue is lost");
+        }
+    });
+}
+
 #[test]
 fn rights_arrive_with_their_bytes() {
     let space = Arc::new(UnixSpace::default());
     let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
     send(&one, b"a").unwrap();
-    let right: Right = Arc::new(42_u32);
+    let right = Right::new(Arc::new(42_u32), None);
     one.send(&mut SliceSource::new(b"b"), None, vec![right]).unwrap();
     send(&one, b"c").unwrap();
     assert_eq!(receive(&other, 9).unwrap(), b"a");
     let mut bytes = [0; 9];
     let received = other.receive(&mut SliceSink::new(&mut bytes), false).unwrap();
     assert_eq!(bytes[..received.stored], *b"bc");
-    let right = Arc::clone(&received.rights[0]).downcast::<u32>().unwrap();
+    let right = received.rights[0].clone().into_file().downcast::<u32>().unwrap();
     assert_eq!(*right, 42);
 }
 
@@ -256,7 +360,7 @@ impl Source for Slow {
 fn a_stream_goes_on_where_memory_was_missing() {
     let space = Arc::new(UnixSpace::default());
     let (one, other) = UnixSocket::pair(&space, UnixKind::Stream);
-    let right: Right = Arc::new(5_u8);
+    let right = Right::new(Arc::new(5_u8), None);
     let mut source = Slow::new(b"hello world".to_vec());
     assert_eq!(one.send(&mut source, None, vec![right]), Ok(11));
     assert_eq!(other.readable_bytes(), 11);

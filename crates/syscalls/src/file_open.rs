@@ -50,9 +50,7 @@ pub const ROWS: &[Row] = &[
         "RESOLVE_NO_XDEV is EINVAL",
         |call| outcome(call, openat2),
     ),
-    full(nr::CLOSE, "close", &[Fd], |call| {
-        call.process().files.close(call.fd(0)).map(|()| 0).into()
-    }),
+    full(nr::CLOSE, "close", &[Fd], |call| close(call).into()),
     partial(
         nr::CLOSE_RANGE,
         "close_range",
@@ -204,6 +202,13 @@ fn close_range(call: &Call<'_>) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     call.process().files.close_range(first, last, flags & CLOEXEC != 0);
+    call.process().machine.descriptors_closed();
+    Ok(0)
+}
+
+fn close(call: &Call<'_>) -> Result<usize, Errno> {
+    call.process().files.close(call.fd(0))?;
+    call.process().machine.descriptors_closed();
     Ok(0)
 }
 

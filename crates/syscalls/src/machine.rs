@@ -75,6 +75,14 @@ impl Machine {
         self.network.call_once(|| Arc::clone(stack));
     }
 
+    /// Descriptors were closed: frees the sockets that only they led to.
+    #[inline]
+    pub(crate) fn descriptors_closed(&self) {
+        if let Some(stack) = self.network.get() {
+            stack.unix().collect_unreachable();
+        }
+    }
+
     /// What a network stack of this machine needs. `log` takes its warnings.
     #[must_use]
     pub fn stack_config(&self, log: &'static (dyn Fn(&str) + Send + Sync)) -> StackConfig {

@@ -210,7 +210,7 @@ impl SocketFile {
                     Some(Destination::Unix(to)) => Some(to),
                     Some(_) => return Err(Errno::EINVAL),
                 };
-                let rights = extra.rights.iter().map(|file| Arc::clone(file) as Right);
+                let rights = extra.rights.iter().map(in_flight);
                 unix.send(source, to, rights.collect())
             }
             Kind::Netlink(netlink) => netlink.send(source),
@@ -254,7 +254,7 @@ impl SocketFile {
                         .filter(|name| !self.is_stream() && *name != UnixName::Unnamed)
                         .map(Address::Unix),
                     details: None,
-                    rights: files.filter_map(|right| right.downcast().ok()).collect(),
+                    rights: files.filter_map(|right| right.into_file().downcast().ok()).collect(),
                 })
             }
             Kind::Netlink(netlink) => {
@@ -279,6 +279,15 @@ fn inet(to: Option<&Destination>) -> Result<Option<SocketAddr>, Errno> {
 mod command {
     pub(super) const FIONREAD: u32 = 0x541b;
     pub(super) const TIOCOUTQ: u32 = 0x5411;
+}
+
+/// An open file as it is sent along.
+fn in_flight(open: &Arc<OpenFile>) -> Right {
+    let socket = match SocketFile::of(open).map(|socket| &socket.kind) {
+        Ok(Kind::Unix(socket)) => Some(socket),
+        _ => None,
+    };
+    Right::new(Arc::clone(open) as _, socket)
 }
 
 impl File for SocketFile {

@@ -1,6 +1,6 @@
 // File calls that Go's own packages do not make: poll and select, splice and tee, locks of byte ranges,
-// timers and memory files as descriptors, extended attributes, inotify. Errors are part of the check, so
-// the program must pass on Linux first. Arguments: [-dir folder to work in] (made and removed).
+// timers and memory files as descriptors, extended attributes, inotify, sockets in flight. Errors are
+// part of the check, so the program must pass on Linux first. Arguments: [-dir folder to work in] (made and removed).
 package main
 
 import (
@@ -49,7 +49,7 @@ func main() {
 		{"openat2", openat2}, {"statx", statx}, {"descriptors", descriptors}, {"vectors", vectors},
 		{"rename", rename}, {"copy", copyRange}, {"blocking", blocking}, {"events", events},
 		{"sealed mappings", sealedMappings}, {"vector flags", vectorFlags}, {"folder as root", ownFolder},
-		{"names", namesForNothing}, {"owners", owners},
+		{"names", namesForNothing}, {"owners", owners}, {"in flight", inFlight},
 	} {
 		check.Within(part.name, time.Minute, part.body)
 	}

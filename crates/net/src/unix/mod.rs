@@ -1,11 +1,14 @@
 //! Unix sockets: streams, packets and datagrams within the machine (unix(7)).
 //!
 //! Each socket has a lock of its own; no operation holds two at a time, except that a listener's
-//! is taken alone while a connection is made. Open files that are sent along are opaque here.
+//! is taken alone while a connection is made. Open files that are sent along are opaque here, but
+//! for the Unix sockets among them ([`flight`]).
 
+mod flight;
 mod socket;
 mod transfer;
 
+pub use flight::Right;
 pub use socket::{UnixSocket, UnixTarget};
 pub use transfer::UnixReceived;
 
@@ -15,7 +18,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::Errno;
 use base::sync::SpinLock;
-use core::any::Any;
+use flight::Flight;
 
 /// The name of a Unix socket.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -47,9 +50,6 @@ impl UnixKind {
     }
 }
 
-/// Something sent along with bytes: an open file.
-pub type Right = Arc<dyn Any + Send + Sync>;
-
 /// How other sockets find one: an abstract name, or the inode (device, number) of its path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Key {
@@ -62,6 +62,7 @@ pub(crate) enum Key {
 pub struct UnixSpace {
     names: SpinLock<BTreeMap<Key, Weak<UnixSocket>>>,
     next_automatic: SpinLock<u32>,
+    pub(crate) flight: Flight,
 }
 
 impl UnixSpace {
@@ -78,8 +79,20 @@ impl UnixSpace {
         Ok(())
     }
 
-    pub(crate) fn release(&self, key: &Key) {
-        self.names.lock().remove(key);
+    /// `socket` gives its name up. Another may have it by now, if this one is at its end.
+    pub(crate) fn release(&self, key: &Key, socket: &UnixSocket) {
+        let mut names = self.names.lock();
+        if names.get(key).is_some_and(|holder| core::ptr::eq(holder.as_ptr(), socket)) {
+            names.remove(key);
+        }
+    }
+
+    /// Frees the sockets in flight that nobody can receive any more. To be called when a descriptor
+    /// was closed, and not under a lock: open files may end. Costs next to nothing while no Unix
+    /// socket is in the queue of another.
+    #[inline]
+    pub fn collect_unreachable(&self) {
+        self.flight.collect();
     }
 
     /// Five hexadecimal digits, as Linux gives to who binds to no name.

@@ -33,6 +33,13 @@ pub(crate) struct Listener {
     ready: VecDeque<Arc<UnixSocket>>,
 }
 
+impl Listener {
+    /// The connections that nobody has accepted yet.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<UnixSocket>> {
+        self.ready.iter()
+    }
+}
+
 /// The changing part of a socket.
 #[derive(Default)]
 pub(crate) struct State {
@@ -142,7 +149,7 @@ impl UnixSocket {
             }
         }
         // Another call named or closed it meanwhile.
-        self.space.release(&key);
+        self.space.release(&key, self);
         Err(Errno::EINVAL)
     }
 
@@ -295,6 +302,12 @@ impl UnixSocket {
 
     /// The last descriptor was closed.
     pub fn close(&self) {
+        self.end(false);
+        self.space.flight.collect();
+    }
+
+    /// `reset`: data was lost, whether any is in the queue or not.
+    fn end(&self, reset: bool) {
         let (key, peer, listener, queue) = {
             let mut state = self.state.lock();
             if core::mem::replace(&mut state.closed, true) {
@@ -306,23 +319,14 @@ impl UnixSocket {
         let unread = !queue.messages.is_empty();
         // Without the lock: open files that nobody received end here, sockets among them, perhaps
         // this one's peer.
-        drop(queue);
+        self.space.flight.bury(queue);
         if let Some(key) = key {
-            self.space.release(&key);
+            self.space.release(&key, self);
         }
         for waiting in listener.into_iter().flat_map(|listener| listener.ready) {
-            waiting.close_as(true);
+            waiting.end(true);
         }
-        self.leave(peer.and_then(|peer| peer.upgrade()), unread);
-    }
-
-    fn close_as(&self, reset: bool) {
-        let peer = {
-            let mut state = self.state.lock();
-            state.closed = true;
-            state.peer.take()
-        };
-        self.leave(peer.and_then(|peer| peer.upgrade()), reset);
+        self.leave(peer.and_then(|peer| peer.upgrade()), reset || unread);
     }
 
     /// Tells the peer of a connection that it has none any more; `reset`: data was lost.

@@ -1,5 +1,6 @@
 //! Bytes over Unix sockets.
 
+use super::flight::Flight;
 use super::socket::State;
 use super::{MESSAGE_BYTES, Message, QUEUE_BYTES, QUEUE_MESSAGES, Queue};
 use super::{Right, UnixKind, UnixName, UnixSocket, UnixTarget};
@@ -57,9 +58,23 @@ impl UnixSocket {
         to: Option<&UnixTarget>,
         rights: Vec<Right>,
     ) -> Result<usize, Errno> {
+        let carries = !rights.is_empty();
+        let result = self.send_to_peer(source, to, rights);
+        if carries {
+            // With what was sent, a circle may have closed that the program lets go of.
+            self.space.flight.collect();
+        }
+        result
+    }
+
+    fn send_to_peer(
+        self: &Arc<Self>,
+        source: &mut dyn Source,
+        to: Option<&UnixTarget>,
+        mut rights: Vec<Right>,
+    ) -> Result<usize, Errno> {
         let (peer, from) = self.receiver(to)?;
         if self.kind == UnixKind::Stream {
-            let mut rights = rights;
             return drain(source, |source, _| {
                 self.persist(&peer, || peer.append(source, &mut rights, &from))
             });
@@ -127,7 +142,7 @@ impl UnixSocket {
 
     /// Adds stream bytes to what waits here. Stops, as [`Source::take_present`] does.
     fn append(
-        &self,
+        self: &Arc<Self>,
         source: &mut dyn Source,
         rights: &mut Vec<Right>,
         from: &UnixName,
@@ -145,6 +160,7 @@ impl UnixSocket {
                 }
                 break;
             }
+            self.space.flight.enters(self, rights);
             let count = add_piece(&mut state, source, wanted, rights, from);
             total += count;
             if count < wanted {
@@ -158,7 +174,7 @@ impl UnixSocket {
     }
 
     /// Adds a message to what waits here.
-    fn push(&self, message: &mut Option<Message>) -> Result<usize, Errno> {
+    fn push(self: &Arc<Self>, message: &mut Option<Message>) -> Result<usize, Errno> {
         let length = message.as_ref().map_or(0, |message| message.bytes.len());
         {
             let mut state = self.state.lock();
@@ -168,8 +184,11 @@ impl UnixSocket {
             if state.queue.is_full() || (length > state.queue.room() && state.queue.bytes > 0) {
                 return Err(Errno::EAGAIN);
             }
-            state.queue.bytes += length;
-            state.queue.messages.extend(message.take());
+            if let Some(message) = message.take() {
+                self.space.flight.enters(self, &message.rights);
+                state.queue.bytes += length;
+                state.queue.messages.push_back(message);
+            }
         }
         self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
         Ok(length)
@@ -200,7 +219,7 @@ impl UnixSocket {
                 if state.queue.messages.is_empty() {
                     return if again { Ok(0) } else { self.nothing(&mut state).map(|()| 0) };
                 }
-                take_stream(&mut state.queue, sink, &mut received);
+                take_stream(&self.space.flight, &mut state.queue, sink, &mut received);
             }
             self.tell_writers();
             Ok(received.stored - before)
@@ -216,7 +235,7 @@ impl UnixSocket {
             if state.queue.messages.is_empty() {
                 return self.nothing(&mut state).map(|()| UnixReceived::default());
             }
-            see_stream(&state.queue, sink.room())
+            see_stream(&self.space.flight, &state.queue, sink.room())
         };
         let stored = if bytes.is_empty() { 0 } else { sink.put(&bytes)? };
         Ok(UnixReceived { stored, length: stored, from: UnixName::default(), rights })
@@ -231,6 +250,7 @@ impl UnixSocket {
             let Some(front) = state.queue.messages.front() else {
                 return self.nothing(&mut state).map(|()| UnixReceived::default());
             };
+            self.space.flight.leaves(&front.rights);
             if peek {
                 front.clone()
             } else {
@@ -310,7 +330,12 @@ fn add_piece(
 }
 
 /// Moves stream bytes to `sink`, up to what goes with the next open file.
-fn take_stream(queue: &mut Queue, sink: &mut dyn Sink, received: &mut UnixReceived) {
+fn take_stream(
+    flight: &Flight,
+    queue: &mut Queue,
+    sink: &mut dyn Sink,
+    received: &mut UnixReceived,
+) {
     while sink.room() > 0 {
         let Some(message) = queue.messages.front_mut() else { break };
         // Open files mark where a reader must stop and look.
@@ -324,6 +349,7 @@ fn take_stream(queue: &mut Queue, sink: &mut dyn Sink, received: &mut UnixReceiv
             break;
         }
         received.stored += count;
+        flight.leaves(&message.rights);
         received.rights.append(&mut message.rights);
         message.taken += count;
         queue.bytes -= count;
@@ -339,7 +365,7 @@ fn take_stream(queue: &mut Queue, sink: &mut dyn Sink, received: &mut UnixReceiv
 
 /// Copies up to `most` stream bytes, up to what goes with the next open file, and what goes with
 /// them.
-fn see_stream(queue: &Queue, most: usize) -> (Vec<u8>, Vec<Right>) {
+fn see_stream(flight: &Flight, queue: &Queue, most: usize) -> (Vec<u8>, Vec<Right>) {
     let mut bytes = Vec::new();
     for message in &queue.messages {
         if bytes.len() >= most || (!message.rights.is_empty() && !bytes.is_empty()) {
@@ -349,5 +375,9 @@ fn see_stream(queue: &Queue, most: usize) -> (Vec<u8>, Vec<Right>) {
         bytes.extend_from_slice(rest.get(..most - bytes.len()).unwrap_or(rest));
     }
     let first = queue.messages.front().filter(|_| !bytes.is_empty());
-    (bytes, first.map(|message| message.rights.clone()).unwrap_or_default())
+    let rights = first.map(|message| {
+        flight.leaves(&message.rights);
+        message.rights.clone()
+    });
+    (bytes, rights.unwrap_or_default())
 }
