@@ -28,6 +28,7 @@ flags! {
     Smap = 7, 0, 1, 20;
     Umip = 7, 0, 2, 2;
     Xsaveopt = 0xd, 1, 0, 0;
+    Xgetbv1 = 0xd, 1, 0, 2;
     NoExecute = 0x8000_0001, 0, 3, 20;
     HugePages = 0x8000_0001, 0, 3, 26;
 }

@@ -7,8 +7,8 @@
 //! Rules that the whole backend relies on:
 //! * interrupts are off whenever kernel code runs, except inside `cpu::idle` and for one
 //!   instruction in `irq::take_pending`;
-//! * kernel code never touches vector registers (soft-float target), so the program's stay in the
-//!   processor until another thread needs it;
+//! * kernel code never touches vector registers (soft-float target) but for long copies, which give
+//!   them back ([`wide`]), so the program's stay in the processor until another thread needs it;
 //! * what belongs to one processor is reached through GS ([`percpu`]).
 
 mod apic;
@@ -47,3 +47,4 @@ pub mod user;
 pub mod usercopy;
 mod vector_state;
 mod wall;
+mod wide;

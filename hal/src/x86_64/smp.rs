@@ -119,10 +119,11 @@ extern "C" fn start() -> ! {
     }
     // SAFETY: made for this processor, which took it; it lives forever.
     percpu::init_secondary(unsafe { &*block });
+    // Before anything that copies: long copies use vector registers.
+    vector_state::init_processor();
     descriptors::load();
     paging::init_processor();
     paging::activate(paging::kernel_root());
-    vector_state::init_processor();
     user::init_processor();
     apic::init_processor();
     READY.fetch_add(1, Release);

@@ -4,6 +4,7 @@
 //! processors, and one byte per step under QEMU's emulator.
 
 use super::features::FAST_STRINGS;
+use super::wide::{self, wide_from};
 use core::arch::naked_asm;
 
 /// Blocks up to 32 bytes: all loads come before the first store, so that they may overlap.
@@ -61,13 +62,18 @@ macro_rules! short_copy {
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
     naked_asm!(
         short_copy!(),
-        "cmp rdx, 1024",
+        concat!("cmp rdx, ", wide_from!()),
         "jb 30f",
         "cmp byte ptr [rip + {fast}], 0",
-        "je 30f",
+        "je 35f",
         "mov rcx, rdx",
         "rep movsb",
         "ret",
+        "35: cmp byte ptr [rip + {wide}], 0",
+        "je 30f",
+        "call {copy_wide}",
+        "cmp rdx, 32",
+        "jbe 34f",
         // 64 bytes at a time while there are more than 64, which leaves 1 to 64.
         "30: cmp rdx, 64",
         "jbe 32f",
@@ -102,7 +108,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut 
         "mov [rdi + 8], r8",
         "mov [rdi + 16], r9",
         "mov [rdi + 24], r10",
-        // The last 1 to 32 bytes, as the 32 that end there.
+        // The last bytes, at most 32, as the 32 that end there.
         "34: mov rcx, [rsi + rdx - 32]",
         "mov r8, [rsi + rdx - 24]",
         "mov r9, [rsi + rdx - 16]",
@@ -113,6 +119,8 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, bytes: usize) -> *mut 
         "mov [rdi + rdx - 8], r10",
         "ret",
         fast = sym FAST_STRINGS,
+        wide = sym wide::USABLE,
+        copy_wide = sym wide::copy,
     )
 }
 
@@ -197,19 +205,24 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8 {
         "12: mov [rdi], rcx",
         "mov [rdi + rdx - 8], rcx",
         "ret",
-        "20: cmp rdx, 1024",
+        concat!("20: cmp rdx, ", wide_from!()),
         "jb 21f",
         "cmp byte ptr [rip + {fast}], 0",
-        "je 21f",
+        "je 25f",
         "mov r8, rax",
         "mov eax, ecx",
         "mov rcx, rdx",
         "rep stosb",
         "mov rax, r8",
         "ret",
+        "25: cmp byte ptr [rip + {wide}], 0",
+        "je 21f",
+        "lea r8, [rdi + rdx - 16]",
+        "call {fill_wide}",
+        "jmp 26f",
         // 64 bytes at a time, then 16, then the last 16 that end there.
         "21: lea r8, [rdi + rdx - 16]",
-        "cmp rdx, 64",
+        "26: cmp rdx, 64",
         "jb 23f",
         "22: mov [rdi], rcx",
         "mov [rdi + 8], rcx",
@@ -233,6 +246,8 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, bytes: usize) -> *mut u8 {
         "mov [r8 + 8], rcx",
         "ret",
         fast = sym FAST_STRINGS,
+        wide = sym wide::USABLE,
+        fill_wide = sym wide::fill,
     )
 }
 

@@ -304,6 +304,26 @@ extern "C" fn in_kernel() {
     )
 }
 
+/// An instruction at label `$label` that may fault, and the label where it then goes on.
+macro_rules! guarded {
+    ($label:literal, $instruction:literal, $continuation:literal) => {
+        concat!(
+            $label,
+            ": ",
+            $instruction,
+            "\n",
+            ".pushsection .extable, \"a\"\n",
+            ".quad ",
+            $label,
+            "b, ",
+            $continuation,
+            "\n",
+            ".popsection"
+        )
+    };
+}
+pub(super) use guarded;
+
 unsafe extern "C" {
     static __extable_start: [u64; 2];
     static __extable_end: [u64; 2];

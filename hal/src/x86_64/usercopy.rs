@@ -4,30 +4,12 @@
 //! that the exception table (`.extable`, see [`super::trap`]) has for it.
 
 use super::space::AddressSpace;
-use super::{features, presence};
+use super::trap::guarded;
+use super::{features, presence, wide};
 use crate::types::UserFault;
 use base::UserAddr;
 use base::address::USER_END;
 use core::arch::naked_asm;
-
-/// An instruction at label `$label` that may fault, and the label where it then goes on.
-macro_rules! guarded {
-    ($label:literal, $instruction:literal, $continuation:literal) => {
-        concat!(
-            $label,
-            ": ",
-            $instruction,
-            "\n",
-            ".pushsection .extable, \"a\"\n",
-            ".quad ",
-            $label,
-            "b, ",
-            $continuation,
-            "\n",
-            ".popsection"
-        )
-    };
-}
 
 /// Opens user memory to the kernel until `close!`.
 macro_rules! open {
@@ -50,11 +32,15 @@ unsafe extern "C" fn copy(to: *mut u8, from: *const u8, bytes: usize) -> usize {
         "cmp rdx, 512",
         "jb 30f",
         "cmp byte ptr [rip + {fast}], 0",
-        "je 30f",
+        "je 27f",
         "mov rcx, rdx",
         guarded!("20", "rep movsb", "21f"),
         "21: mov rdx, rcx",
         "jmp 60f",
+        "27: cmp byte ptr [rip + {wide}], 0",
+        "je 30f",
+        "call {copy_wide}",
+        "jmp 30f",
         "25: add rdx, 64",
         "jmp 40f",
         // 64 bytes at a time, then 32. After a fault smaller steps find the exact byte.
@@ -116,6 +102,8 @@ unsafe extern "C" fn copy(to: *mut u8, from: *const u8, bytes: usize) -> usize {
         "ret",
         smap = sym features::SMAP,
         fast = sym features::FAST_STRINGS,
+        wide = sym wide::USABLE,
+        copy_wide = sym wide::copy_guarded,
     )
 }
 

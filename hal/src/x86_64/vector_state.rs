@@ -1,6 +1,7 @@
 //! The x87, SSE, AVX and AVX-512 registers of a thread.
 //!
-//! They stay in the processor when the thread traps, because kernel code does not use them. Each
+//! They stay in the processor when the thread traps, because kernel code does not use them (but
+//! for [`super::wide`], which gives them back). Each
 //! processor remembers whose they are; only when another thread wants to run there are they saved
 //! (XSAVEOPT, standard format) and the other's loaded. With more than one processor they are saved
 //! when the thread goes to sleep or waits for its turn ([`park`]), because it may go on elsewhere;
@@ -12,7 +13,7 @@
 
 use super::features::{self, Feature};
 use super::instructions::{self, cpuid};
-use super::percpu;
+use super::{percpu, wide};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use core::arch::asm;
 use core::ptr::{self, NonNull};
@@ -80,6 +81,7 @@ pub(super) fn init_processor() {
         // SAFETY: OSXSAVE is on and the processor offers these.
         unsafe { instructions::write_xcr0(wanted) };
         FEATURES.store(wanted, Relaxed);
+        wide::init_processor(wanted & AVX != 0, wanted & AVX512 != 0);
         BYTES.store(cpuid(0xd, 0)[1] as usize, Relaxed);
     }
     MXCSR_ALLOWED.store(mxcsr_mask(), Relaxed);

@@ -45,7 +45,7 @@ pub(crate) fn frames(_: &BootInfo) -> Outcome {
 
 pub(crate) fn copies(_: &BootInfo) -> Outcome {
     let source: Vec<u8> = (0..4096_u32).map(|n| (n * 7 + n / 256) as u8).collect();
-    for length in (0..200).chain([255, 256, 1023, 1024, 1025, 2000, 2047]) {
+    for length in (0..200).chain(500..680).chain([1023, 1024, 1025, 2000, 2047]) {
         for offset in [0, 1, 5, 8] {
             let mut target = vec![0xee; 2200];
             target[offset..offset + length].copy_from_slice(&source[3..3 + length]);

@@ -135,7 +135,7 @@ pub(crate) fn copies(_: &BootInfo) -> Outcome {
             usercopy::copy_from_user(&space, &mut back, at).map_err(|_| "a good copy faulted")?;
             check(back == bytes, "bytes changed on the way")?;
         }
-        for before in [0, 1, 5, 8, 30, 40, 64, 77, 700] {
+        for before in [0, 1, 5, 8, 30, 40, 64, 77, 127, 128, 129, 160, 700, 1111] {
             let bytes = vec![7; length as usize + before as usize];
             let result = usercopy::copy_to_user(&space, UserAddr(end - before), &bytes);
             let Err(fault) = result else {
