@@ -80,7 +80,8 @@ fn mount_within(root: &Path) -> Result<()> {
     let bind = |from: &str, to: &Path| {
         mount(Some(from), to, NOTHING, MsFlags::MS_BIND, NOTHING).context(from.to_owned())
     };
-    mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
+    mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
+        .context("/ is no mount point: bind-mount the folder of a chroot onto itself")?;
     mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), NOTHING)?;
     mount(Some("sysfs"), &root.join("sys"), Some("sysfs"), MsFlags::MS_RDONLY, NOTHING)?;
     mount(Some("tmpfs"), &root.join("dev"), Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
