@@ -29,6 +29,9 @@ const SPLICE_KNOWN: u32 = 15;
 /// Bytes moved at once where a buffer is needed.
 const BUFFER_BYTES: usize = 16 * 1024;
 
+/// Bytes sent before a look at who else wants to run: a file may be longer than time.
+const STEP_BYTES: usize = 256 * 1024;
+
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
     full(nr::SENDFILE, "sendfile", &[Fd, Fd, Hex, Size], |call| outcome(call, sendfile)),
@@ -175,7 +178,7 @@ fn sendfile(call: &Call<'_>) -> Result<Outcome, Errno> {
     if !from.file().is_seekable() {
         return Err(if given.is_some() { Errno::ESPIPE } else { Errno::EINVAL });
     }
-    if to.flags().contains(OpenFlags::APPEND) {
+    if to.flags().contains(OpenFlags::APPEND) || !to.file().takes_splices() {
         return Err(Errno::EINVAL);
     }
     let start = given.unwrap_or_else(|| from.with_offset(|offset| *offset));
@@ -202,42 +205,74 @@ struct Sending {
     offset_at: UserAddr,
 }
 
+/// How far a sendfile came in one go.
+enum Progress {
+    /// To its end.
+    Over,
+    /// As far as its turn lasted.
+    TurnOver,
+}
+
 impl Sending {
     fn start(mut self) -> Result<Outcome, Errno> {
         let result = self.run();
-        let must_wait = matches!(result, Err(Errno::EAGAIN))
-            && !self.to.is_nonblocking()
-            && self.to.file().notifier().is_some();
-        if !must_wait {
-            return Ok(self.finish(result).into());
+        let goes_on = match result {
+            Ok(Progress::TurnOver) => true,
+            Err(Errno::EAGAIN) => self.waits(),
+            _ => false,
+        };
+        if !goes_on {
+            return Ok(self.finish(result.err()).into());
         }
         Ok(Outcome::wait(async move {
             let (to, thread) = (Arc::clone(&self.to), Arc::clone(&self.thread));
-            let notifier = to.file().notifier().ok_or(Errno::EAGAIN)?;
-            let step = thread.retry(notifier, None, Restart::Automatic, || self.run()).await;
-            match step {
-                Ok(done) => Ok(self.finish(Ok(done))?),
-                Err(Failure::Errno(errno)) => Ok(self.finish(Err(errno))?),
-                Err(failure) if self.done == 0 => Err(failure),
-                Err(_) => Ok(self.finish(Ok(self.done))?),
+            if matches!(result, Ok(Progress::TurnOver)) {
+                sched::yield_now().await;
+            }
+            loop {
+                let step = match to.file().notifier().filter(|_| self.waits()) {
+                    Some(room) => thread.retry(room, None, Restart::Automatic, || self.run()).await,
+                    None => self.run().map_err(Failure::Errno),
+                };
+                match step {
+                    Ok(Progress::TurnOver) => sched::yield_now().await,
+                    Ok(Progress::Over) => return Ok(self.finish(None)?),
+                    Err(Failure::Errno(errno)) => return Ok(self.finish(Some(errno))?),
+                    Err(failure) if self.done == 0 => return Err(failure),
+                    Err(_) => return Ok(self.finish(None)?),
+                }
             }
         }))
     }
 
-    /// Sends until all is sent, the file ends, or the other side has no room.
-    fn run(&mut self) -> Result<usize, Errno> {
+    /// True when it sleeps where the other side has no room.
+    fn waits(&self) -> bool {
+        !self.to.is_nonblocking() && self.to.file().notifier().is_some()
+    }
+
+    /// Sends until all is sent, the file ends, the other side has no room, or the turn is over. As on
+    /// Linux, a signal does not cut short what need not wait.
+    fn run(&mut self) -> Result<Progress, Errno> {
         while self.done < self.limit {
             let offset = self.start + self.done as u64;
-            match send_some(&self.from, offset, &self.to, self.limit - self.done)? {
+            let limit = (self.limit - self.done).min(STEP_BYTES);
+            match send_some(&self.from, offset, &self.to, limit)? {
                 0 => break,
                 count => self.done += count,
             }
+            if self.thread.process.is_exiting() {
+                break;
+            }
+            if self.thread.process.machine.yield_due() {
+                return Ok(Progress::TurnOver);
+            }
         }
-        Ok(self.done)
+        Ok(Progress::Over)
     }
 
     /// What was sent counts, whatever ended it; the offset moves on.
-    fn finish(&self, result: Result<usize, Errno>) -> Result<usize, Errno> {
+    fn finish(&self, failed: Option<Errno>) -> Result<usize, Errno> {
+        let result = failed.map_or(Ok(self.done), Err);
         raise_pipe(&self.thread, &result);
         if self.done == 0 {
             return result;
@@ -320,7 +355,8 @@ fn splice(call: &Call<'_>) -> Result<Outcome, Errno> {
     if pipe_of(&from).is_none() && pipe_of(&to).is_none() {
         return Err(Errno::EINVAL);
     }
-    if pipe_of(&to).is_none() && to.flags().contains(OpenFlags::APPEND) {
+    let appends = to.flags().contains(OpenFlags::APPEND);
+    if pipe_of(&to).is_none() && (appends || !to.file().takes_splices()) {
         return Err(Errno::EINVAL);
     }
     let blocking = flags & SPLICE_NONBLOCK == 0;

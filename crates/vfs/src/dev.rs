@@ -109,6 +109,10 @@ impl File for MemoryDevice {
         }
     }
 
+    fn takes_splices(&self) -> bool {
+        !matches!(self.kind, Kind::Full)
+    }
+
     fn is_seekable(&self) -> bool {
         true
     }

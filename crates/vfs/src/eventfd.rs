@@ -83,6 +83,10 @@ impl File for EventFd {
         Ok(bytes.len())
     }
 
+    fn takes_splices(&self) -> bool {
+        false
+    }
+
     fn poll(&self) -> PollEvents {
         let count = *self.count.lock();
         let mut events = PollEvents::empty();

@@ -48,6 +48,11 @@ pub trait File: Send + Sync {
         Ok((count, end.saturating_add(count as u64)))
     }
 
+    /// True when bytes may come from another file (sendfile, splice), not only from the program.
+    fn takes_splices(&self) -> bool {
+        true
+    }
+
     /// True when the file has positions: lseek, pread and pwrite work.
     fn is_seekable(&self) -> bool {
         false

@@ -50,6 +50,7 @@ func main() {
 		{"rename", rename}, {"copy", copyRange}, {"blocking", blocking}, {"events", events},
 		{"sealed mappings", sealedMappings}, {"vector flags", vectorFlags}, {"folder as root", ownFolder},
 		{"names", namesForNothing}, {"owners", owners}, {"in flight", inFlight},
+		{"long", long},
 	} {
 		check.Within(part.name, time.Minute, part.body)
 	}
@@ -244,6 +245,13 @@ func splice() {
 	check.Equal("splice: a pipe has no offset", got, errno(syscall.ESPIPE))
 	got = call(syscall.SYS_SENDFILE, uintptr(to), uintptr(r), 0, 4)
 	check.Equal("sendfile: from a pipe", got, errno(syscall.EINVAL))
+	counter := call(syscall.SYS_EVENTFD2, 0, syscall.O_NONBLOCK)
+	check.Equal("sendfile: to an eventfd", call(syscall.SYS_SENDFILE, uintptr(counter), uintptr(from), 0, 8), errno(syscall.EINVAL))
+	syscall.Close(counter)
+	full, err := syscall.Open("/dev/full", syscall.O_WRONLY, 0)
+	check.Must("open /dev/full", err)
+	check.Equal("sendfile: to /dev/full", call(syscall.SYS_SENDFILE, uintptr(full), uintptr(from), 0, 8), errno(syscall.EINVAL))
+	syscall.Close(full)
 	syscall.Seek(from, 0, 0)
 	check.Equal("sendfile: to a file", call(syscall.SYS_SENDFILE, uintptr(to), uintptr(from), 0, 100), 10)
 	check.Equal("sendfile: content", contents(to), "01230123456789")

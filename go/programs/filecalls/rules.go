@@ -2,6 +2,7 @@ package main
 
 import (
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/eggos/eggos/go/programs/internal/check"
@@ -169,4 +170,37 @@ func owners() {
 	syscall.Mkdir("told", 0o700)
 	check.Equal("inotify: an event waits", count(), int32(32))
 	syscall.Close(watch)
+}
+
+// long has the kernel move many bytes in one call: other threads get their turn meanwhile.
+func long() {
+	from, err := syscall.Open("/dev/urandom", syscall.O_RDONLY, 0)
+	check.Must("long: open /dev/urandom", err)
+	to, err := syscall.Open("/dev/null", syscall.O_WRONLY, 0)
+	check.Must("long: open /dev/null", err)
+	const length = 64 << 20
+	done := make(chan int)
+	go func() {
+		sent := 0
+		for sent < length {
+			got := call(syscall.SYS_SENDFILE, uintptr(to), uintptr(from), 0, uintptr(length-sent))
+			if got <= 0 {
+				break
+			}
+			sent += got
+		}
+		done <- sent
+	}()
+	turns, sent := 0, 0
+	for sent == 0 {
+		select {
+		case sent = <-done:
+		case <-time.After(time.Millisecond):
+			turns++
+		}
+	}
+	check.Equal("long: all is sent", sent, length)
+	check.That("long: others run meanwhile", turns >= 5, turns)
+	syscall.Close(from)
+	syscall.Close(to)
 }

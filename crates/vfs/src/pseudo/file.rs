@@ -51,6 +51,10 @@ impl File for PseudoFile {
         if rest.is_empty() { Ok(0) } else { sink.put(rest) }
     }
 
+    fn takes_splices(&self) -> bool {
+        false
+    }
+
     fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
         let count = source.remaining().min(WRITE_MAX);
         let mut bytes = Vec::new();
