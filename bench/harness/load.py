@@ -66,11 +66,15 @@ class GuestMemory:
     kernel: int  # what the kernel allocated for itself
     used: int  # all that is in use, the program's memory included
     goroutines: int
+    open: int  # TCP sockets
 
 
 def guest_memory(collect: bool) -> GuestMemory:
     """Asks the server; `collect`: after it has given its free memory back."""
     url = f"http://{ADDRESS}/memory" + ("?gc=1" if collect else "")
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=20) as answer:
-        table = dict(re.findall(r"^(\w+):\s+(\d+)", answer.read().decode(), re.MULTILINE))
-    return GuestMemory(int(table["Slab"]), int(table["MemTotal"]) - int(table["MemFree"]), int(table["Goroutines"]))
+        text = answer.read().decode()
+    table = dict(re.findall(r"^(\w+):\s+(\d+)", text, re.MULTILINE))
+    sockets = re.search(r"^TCP: inuse (\d+) ", text, re.MULTILINE)
+    return GuestMemory(int(table["Slab"]), int(table["MemTotal"]) - int(table["MemFree"]), int(table["Goroutines"]),
+                       int(sockets.group(1)) if sockets else 0)

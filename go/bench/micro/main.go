@@ -59,6 +59,7 @@ var rows = []row{
 	{"cpu_scaling", processorScaling},
 	nanoseconds("signal_roundtrip", signalRoundTrip),
 	{"preempt_gc", preemptForCollection},
+	{"alloc_scaling", allocationScaling},
 }
 
 func main() {

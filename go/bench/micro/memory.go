@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -74,6 +75,34 @@ func collectTrees() []result {
 		panic("a tree lost nodes")
 	}
 	return []result{{"gc_trees_16", took, "s"}}
+}
+
+// allocationScaling has two goroutines grow and drop trees on one processor, and then on all.
+func allocationScaling() []result {
+	const depth, nodes, trees = 12, 1<<13 - 1, 200
+	work := func(processors int) time.Duration {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+		runtime.GC()
+		var both sync.WaitGroup
+		start := time.Now()
+		for g := 0; g < 2; g++ {
+			both.Add(1)
+			go func() {
+				defer both.Done()
+				for i := 0; i < trees; i++ {
+					if grow(depth).size() != nodes {
+						panic("a tree lost nodes")
+					}
+				}
+			}()
+		}
+		both.Wait()
+		return time.Since(start)
+	}
+	work(runtime.NumCPU()) // The heap has its size from here on.
+	alone := work(1)
+	shared := work(runtime.NumCPU())
+	return []result{{"alloc_2p_speedup", float64(alone) / float64(shared), "x"}}
 }
 
 // preemptForCollection times collections while the program is idle, and while a goroutine loops
