@@ -85,6 +85,7 @@ impl Content {
         if let Some(frame) = self.own_frame(page) {
             return Ok(frame.clone());
         }
+        super::check_space(PAGE_SIZE)?;
         let frame = Frame::zeroed().map_err(|_| Errno::ENOSPC)?;
         if let Some(from) = self.base_of(page) {
             frame.write(0, from);

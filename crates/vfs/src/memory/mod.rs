@@ -17,23 +17,27 @@ use crate::metadata::FileType;
 use alloc::sync::Arc;
 use base::{Errno, PAGE_SIZE};
 use core::sync::atomic::{AtomicU64, Ordering};
+use hal::MemoryStatistics;
 
 /// statfs magic of tmpfs.
 pub const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Frames that files leave to the kernel and to the program.
-const RESERVE_FRAMES: u64 = 64;
-
-/// Says whether files may take `bytes` more.
+/// Says whether files may take `bytes` more. They leave a sixteenth of the memory, but not less
+/// than 1.5 MiB nor more than 64: a program that fills the file system is to see `ENOSPC`, not to
+/// end because it finds no page for its own next step.
 ///
 /// # Errors
 /// `ENOSPC`.
 pub(crate) fn check_space(bytes: u64) -> Result<(), Errno> {
-    let free = hal::memory::statistics().free;
-    if free < RESERVE_FRAMES.saturating_add(bytes.div_ceil(PAGE_SIZE)) {
+    if free_for_files(&hal::memory::statistics()) < bytes.div_ceil(PAGE_SIZE) {
         return Err(Errno::ENOSPC);
     }
     Ok(())
+}
+
+/// Frames that files may still take.
+fn free_for_files(memory: &MemoryStatistics) -> u64 {
+    memory.free.saturating_sub((memory.total / 16).clamp(384, 16_384))
 }
 
 /// One file system in memory.
@@ -82,7 +86,7 @@ impl FileSystem for MemoryFs {
         FileSystemStatistics {
             magic: TMPFS_MAGIC,
             blocks: memory.total,
-            free: memory.free.saturating_sub(RESERVE_FRAMES),
+            free: free_for_files(&memory),
             inodes: memory.total.max(used),
             inodes_free: memory.total.saturating_sub(used),
         }
