@@ -44,6 +44,16 @@ func minusOne(*worker) uintptr { return ^uintptr(0) }
 
 func anything(w *worker) uintptr { return uintptr(w.random.Uint64()) >> uint(w.random.Intn(64)) }
 
+// stranger is a number that is not the address of anything in the program's file, which lies below
+// 16 MiB: a call by number may write to wherever it is told to.
+func stranger(w *worker) uintptr {
+	value := anything(w)
+	if value < 16<<20 {
+		return value & (pageSize - 1)
+	}
+	return value
+}
+
 func small(w *worker) uintptr { return uintptr(w.random.Intn(64)) }
 
 func below(limit int) kind {

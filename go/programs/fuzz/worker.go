@@ -110,7 +110,7 @@ func (w *worker) byNumber() {
 	// Not a small number first: Go's own descriptors are.
 	w.arguments = [6]uintptr{oneOf(fd, out, path, minusOne)(w)}
 	for i := 1; i < len(w.arguments); i++ {
-		w.arguments[i] = oneOf(fd, out, out, length, small, path, minusOne, timespec, anything)(w)
+		w.arguments[i] = oneOf(fd, out, out, length, small, path, minusOne, timespec, stranger)(w)
 	}
 	w.call(number)
 }
