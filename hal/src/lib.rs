@@ -49,6 +49,6 @@ pub use arch::{clock, console, cpu, entropy, irq, memory, power, space, user, us
 #[cfg(not(eggos_process))]
 pub use arch::{dma, mmio, pci};
 pub use types::{
-    Access, Exception, MemoryStatistics, OutOfMemory, PageFault, PageProtection, Registers, Trap,
-    UserFault, VdsoParameters, vector,
+    Access, Exception, HeapClass, MemoryStatistics, OutOfMemory, PageFault, PageProtection,
+    Registers, Trap, UserFault, VdsoParameters, vector,
 };

@@ -54,6 +54,21 @@ pub struct MemoryStatistics {
     pub heap: u64,
 }
 
+/// Objects of one size on the kernel's heap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HeapClass {
+    /// Bytes of an object; of blocks that are whole frames, those of a frame.
+    pub object_bytes: usize,
+    /// Objects in use.
+    pub objects: u64,
+    /// Objects that there is room for.
+    pub slots: u64,
+    /// Blocks of frames that hold them.
+    pub slabs: u64,
+    /// Frames of each block.
+    pub frames_per_slab: u64,
+}
+
 /// The kind of access that faulted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {

@@ -2,7 +2,8 @@
 
 use super::paging::{DIRECT_BASE, direct, direct_mut};
 use super::pool::{self, Purpose};
-use crate::types::{MemoryStatistics, OutOfMemory};
+use super::slab;
+use crate::types::{HeapClass, MemoryStatistics, OutOfMemory};
 use base::PAGE_SIZE;
 use core::mem::ManuallyDrop;
 use core::num::NonZeroU64;
@@ -188,6 +189,25 @@ impl Drop for Frame {
 #[must_use]
 pub fn statistics() -> MemoryStatistics {
     pool::statistics()
+}
+
+/// What lies on the kernel's heap, by size. The last row is blocks of whole frames, each frame an
+/// object.
+pub fn heap_classes() -> impl Iterator<Item = HeapClass> {
+    let mut frames = pool::statistics().heap;
+    slab::classes().map(Some).chain([None]).map(move |class| match class {
+        Some(class) => {
+            frames = frames.saturating_sub(class.slabs * class.frames_per_slab);
+            class
+        }
+        None => HeapClass {
+            object_bytes: FRAME_BYTES,
+            objects: frames,
+            slots: frames,
+            slabs: frames,
+            frames_per_slab: 1,
+        },
+    })
 }
 
 /// The physical address of kernel memory that lies in the direct map.

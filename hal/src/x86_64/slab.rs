@@ -7,6 +7,7 @@
 use super::memory;
 use super::paging::direct_mut;
 use super::pool::{self, HEAP_FRAMES, Purpose};
+use crate::types::HeapClass;
 use base::PAGE_SIZE;
 use base::sync::{Rank, SpinLock};
 use core::alloc::Layout;
@@ -48,14 +49,18 @@ struct Slab {
 }
 
 struct Class {
+    /// Slabs with free objects.
     partial: *mut Slab,
+    /// All slabs.
+    slabs: u64,
 }
 
 // SAFETY: slabs are reached under the class's lock only.
 unsafe impl Send for Class {}
 
 static CLASSES: [SpinLock<Class>; SIZES.len()] =
-    [const { SpinLock::ranked(Rank::Heap, Class { partial: ptr::null_mut() }) }; SIZES.len()];
+    [const { SpinLock::ranked(Rank::Heap, Class { partial: ptr::null_mut(), slabs: 0 }) };
+        SIZES.len()];
 
 /// The class for a layout, `None` when it is too large.
 #[inline]
@@ -116,6 +121,7 @@ impl Class {
     fn grow(&mut self, class: usize) -> bool {
         let Ok(block) = pool::allocate(order(class), Purpose::Kernel) else { return false };
         HEAP_FRAMES.fetch_add(1 << order(class), Relaxed);
+        self.slabs += 1;
         let slab = direct_mut::<Slab>(block);
         // SAFETY: the block was just handed out; it is larger than the header.
         unsafe {
@@ -177,9 +183,32 @@ pub(super) unsafe fn release(object: *mut u8, class: usize) {
         let alone = list.partial == slab && (*slab).next.is_null();
         if (*slab).in_use == 0 && !alone {
             list.unlink(slab);
+            list.slabs -= 1;
             let frames = 1 << order(class);
             HEAP_FRAMES.fetch_sub(frames, Relaxed);
             pool::release_range(memory::physical(slab.cast()), frames);
         }
     }
+}
+
+/// What there is of each class.
+pub(super) fn classes() -> impl Iterator<Item = HeapClass> {
+    CLASSES.iter().enumerate().map(|(class, lock)| {
+        let list = lock.lock();
+        let (slots, mut free, mut slab) = (u64::from(capacity(class)), 0, list.partial);
+        while !slab.is_null() {
+            // SAFETY: listed slabs are valid while the list is locked.
+            unsafe {
+                free += slots - u64::from((*slab).in_use);
+                slab = (*slab).next;
+            }
+        }
+        HeapClass {
+            object_bytes: SIZES[class],
+            objects: list.slabs * slots - free,
+            slots: list.slabs * slots,
+            slabs: list.slabs,
+            frames_per_slab: 1 << order(class),
+        }
+    })
 }

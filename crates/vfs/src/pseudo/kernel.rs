@@ -32,6 +32,31 @@ pub(super) fn meminfo(_: &Vfs) -> String {
     out
 }
 
+/// The kernel's heap (slabinfo(5)): one size of objects a line, and `frames` for larger blocks.
+pub(super) fn slabinfo(_: &Vfs) -> String {
+    let mut out = String::from(
+        "slabinfo - version: 2.1\n\
+         # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> \
+         : tunables <limit> <batchcount> <sharedfactor> \
+         : slabdata <active_slabs> <num_slabs> <sharedavail>\n",
+    );
+    for class in hal::memory::heap_classes() {
+        let (size, slabs) = (class.object_bytes, class.slabs);
+        let name =
+            if size as u64 == PAGE_SIZE { "frames".into() } else { format!("kmalloc-{size}") };
+        let _ = writeln!(
+            out,
+            "{name:<17} {:>6} {:>6} {size:>6} {:>4} {:>4} : tunables    0    0    0 : slabdata \
+             {slabs:>6} {slabs:>6}      0",
+            class.objects,
+            class.slots,
+            class.slots.checked_div(slabs).unwrap_or(0),
+            class.frames_per_slab,
+        );
+    }
+    out
+}
+
 pub(super) fn vmstat(_: &Vfs) -> String {
     format!("nr_free_pages {}\npgfault 0\npgmajfault 0\n", hal::memory::statistics().free)
 }

@@ -11,6 +11,7 @@ pub(super) const ROOT: &[Row] = &[
     link("mounts", Link::Fixed("self/mounts")),
     link("net", Link::Fixed("self/net")),
     link("self", Link::Own),
+    made("slabinfo", kernel::slabinfo),
     process("stat", ProcFile::SystemStat, 0o444),
     directory("sys", SYS),
     link("thread-self", Link::OwnThread),
