@@ -61,7 +61,13 @@ fn run_secondary() -> ! {
 
 /// The archive and the settings in it, changed by the command line.
 fn settings(info: &BootInfo) -> Result<(Archive<'static>, Config), StartError> {
-    let bytes = info.archive.ok_or(StartError::NoArchive)?;
+    let mut bytes = info.archive.ok_or(StartError::NoArchive)?;
+    if let Some(seal) = info.seal {
+        bytes = bytes
+            .get(..seal.bytes as usize)
+            .filter(|bytes| bundle::checksum(bytes) == seal.checksum)
+            .ok_or(StartError::Checksum)?;
+    }
     let archive = Archive::new(bytes);
     let mut config = system::settings(&archive)?;
     for problem in config.apply_command_line(info.command_line) {

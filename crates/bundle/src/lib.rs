@@ -15,11 +15,13 @@
 
 extern crate alloc;
 
+mod checksum;
 pub mod config;
 mod header;
 mod reader;
 mod writer;
 
+pub use checksum::checksum;
 pub use header::{Kind, Metadata};
 pub use reader::{Archive, ArchiveError, Entries, Entry};
 pub use writer::{WriteError, Writer};

@@ -54,6 +54,8 @@ pub struct Parts {
 pub enum StartError {
     /// The machine was started without an image.
     NoArchive,
+    /// The image is not the one that the kernel was packed with.
+    Checksum,
     /// The image is damaged.
     Archive(ArchiveError),
     /// The image has no settings.
@@ -78,6 +80,7 @@ impl fmt::Display for StartError {
             Self::NoArchive => f.write_str(
                 "no image: start the machine with egg, or give QEMU the image with -initrd",
             ),
+            Self::Checksum => f.write_str("the image is damaged: its checksum is wrong"),
             Self::Archive(error) => write!(f, "the image is damaged: {error}"),
             Self::NoSettings => write!(f, "the image has no settings ({})", config::PATH),
             Self::Settings(error) => write!(f, "the settings of the image are not valid: {error}"),

@@ -1,10 +1,11 @@
 // The first instructions: from the loader's state to 64-bit Rust on the kernel's own stack.
 //
-// boot_pvh32   PVH (QEMU, Cloud Hypervisor, Firecracker): 32-bit, paging off, ebx = start info.
-// boot_linux64 Linux 64-bit boot protocol (older Firecracker): long mode, identity-mapped,
-//              rsi = boot_params.
+// boot_pvh32       PVH (QEMU, Cloud Hypervisor, Firecracker): 32-bit, paging off, ebx = start info.
+// boot_multiboot32 multiboot2 (GRUB, and the EFI stub of hal/efi): the same state, ebx = information.
+// boot_linux64     Linux 64-bit boot protocol (older Firecracker): long mode, identity-mapped,
+//                  rsi = boot_params.
 //
-// Both build the same page tables: the first 4 GiB at 0 and at the direct map, the first 1 GiB at
+// All build the same page tables: the first 4 GiB at 0 and at the direct map, the first 1 GiB at
 // the kernel's base; all writable and executable, until Rust replaces them by the final ones.
 
 .set DIRECT_SLOT, 256
@@ -15,6 +16,31 @@
     .long 4, 4, 18              // XEN_ELFNOTE_PHYS32_ENTRY
     .asciz "Xen"
     .long boot_pvh32
+
+// What a loader of multiboot2 looks for in the first 32 KiB of the file: multiboot2 specification
+// 2.0, section 3.1. Tags are aligned to 8 bytes; in their flags 1 means optional.
+.set MULTIBOOT_MAGIC, 0xe85250d6
+.section .multiboot, "a", @progbits
+.align 8
+multiboot_header:
+    .long MULTIBOOT_MAGIC, 0, multiboot_end - multiboot_header
+    .long -(MULTIBOOT_MAGIC + (multiboot_end - multiboot_header))
+    .short 3, 0                 // the entry, in place of the ELF header's, which is Linux's
+    .long 12, boot_multiboot32, 0
+    .short 5, 1                 // a framebuffer, of any size
+    .long 20, 0, 0, 32, 0
+    .short 6, 0                 // modules start on pages
+    .long 8
+    .short 0, 0
+    .long 8
+multiboot_end:
+// What `egg build` finds by the first word and fills in: the physical addresses of the first byte
+// of an archive within this file and of the one past its last; then length and checksum of the
+// archive, wherever it is.
+.global boot_archive
+    .ascii "eggosELF"
+boot_archive:
+    .quad 0, 0, 0, 0
 
 .section .boot.bss, "aw", @nobits
 .align 4096
@@ -40,7 +66,12 @@ boot_gdt_pointer:
 .code32
 .global boot_pvh32
 boot_pvh32:
-    cli
+    xor ebp, ebp
+    jmp 1f
+.global boot_multiboot32
+boot_multiboot32:
+    mov ebp, 2
+1:  cli
     cld
     mov esp, offset boot_stack_top
     mov edi, offset boot_pages
@@ -92,7 +123,7 @@ boot_link_tables:
 .code64
 boot_pvh64:
     mov esi, ebx
-    mov edi, 0
+    mov edi, ebp
     jmp boot_common
 
 .global boot_linux64

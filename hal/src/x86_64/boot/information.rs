@@ -1,18 +1,21 @@
-//! What the loader says: PVH's `hvm_start_info` or Linux's `boot_params`. None of it is trusted:
-//! addresses must lie below 4 GiB (all that is mapped so early), counts are bounded, and the
-//! archive must lie in usable memory outside the kernel.
+//! What the loader says: PVH's `hvm_start_info`, Linux's `boot_params` or multiboot2's information.
+//! None of it is trusted: addresses must lie below 4 GiB (all that is mapped so early), counts are
+//! bounded, and the archive must lie in usable memory outside the kernel.
 
 use super::super::paging::{self, direct};
-use super::BOOT_MAP_END;
 use super::map::{self, Builder};
+use super::multiboot;
+use super::{BOOT_MAP_END, Framebuffer, Seal};
 use base::PAGE_SIZE;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+/// The kinds of loader, as `entry.s` numbers them; the third is Linux's.
 const PVH: u32 = 0;
+const MULTIBOOT: u32 = 2;
 const PVH_MAGIC: u32 = 0x336e_c578;
 const COMMAND_LINE_BYTES: usize = 4096;
-const MAP_ENTRIES: u64 = 128;
+pub(super) const MAP_ENTRIES: u64 = 128;
 /// Type of usable memory in both kinds of map.
 const USABLE: u32 = 1;
 
@@ -21,7 +24,8 @@ pub(super) struct Information {
     pub(super) command_line: &'static str,
     pub(super) rsdp: u64,
     /// The archive, as physical addresses; empty when there is none.
-    archive: (u64, u64),
+    pub(super) archive: (u64, u64),
+    pub(super) framebuffer: Option<Framebuffer>,
 }
 
 impl Information {
@@ -67,7 +71,7 @@ static COMMAND_LINE: CommandLine = CommandLine(UnsafeCell::new([0; COMMAND_LINE_
 static COPIED: AtomicBool = AtomicBool::new(false);
 
 /// Copies the loader's string, whose memory is not kept.
-fn copy_command_line(address: u64) -> &'static str {
+pub(super) fn copy_command_line(address: u64) -> &'static str {
     if COPIED.swap(true, Ordering::Relaxed) {
         return "";
     }
@@ -93,11 +97,18 @@ fn copy_command_line(address: u64) -> &'static str {
 
 /// Reads everything and publishes the memory map.
 pub(super) fn read(loader: u32, address: u64) -> Information {
-    let raw = if loader == PVH { read_pvh(address) } else { read_linux(address) };
-    let Some((command_line, module, rsdp)) = raw else {
+    let raw = match loader {
+        PVH => read_pvh(address),
+        MULTIBOOT => multiboot::read(address),
+        _ => read_linux(address),
+    };
+    let Some(mut raw) = raw else {
         panic!("the loader's information is not valid");
     };
-    let (start, end) = module;
+    if raw.archive.0 >= raw.archive.1 {
+        raw.archive = archive_within();
+    }
+    let (start, end) = raw.archive;
     let clash = [paging::kernel_image(), paging::boot_image()]
         .iter()
         .any(|range| start < range.1 && range.0 < end);
@@ -105,12 +116,31 @@ pub(super) fn read(loader: u32, address: u64) -> Information {
         && start.is_multiple_of(PAGE_SIZE)
         && map::is_memory(start, end.next_multiple_of(PAGE_SIZE))
         && !clash;
-    Information { command_line, rsdp, archive: if valid { module } else { (0, 0) } }
+    Information { archive: if valid { raw.archive } else { (0, 0) }, ..raw }
 }
 
-type Raw = (&'static str, (u64, u64), u64);
+unsafe extern "C" {
+    /// Of `entry.s`: four words, in the boot image.
+    static boot_archive: u8;
+}
 
-fn read_pvh(at: u64) -> Option<Raw> {
+/// One of the words there.
+fn word(n: u64) -> u64 {
+    read_at(&raw const boot_archive as u64 + 8 * n).unwrap_or(0)
+}
+
+/// The archive that the kernel's own file brought (`egg build --format elf`); empty without one.
+fn archive_within() -> (u64, u64) {
+    (word(0), word(1))
+}
+
+/// What `egg build` knew of the archive.
+pub(super) fn seal() -> Option<Seal> {
+    let seal = Seal { bytes: word(2), checksum: word(3) };
+    (seal.bytes != 0).then_some(seal)
+}
+
+fn read_pvh(at: u64) -> Option<Information> {
     if read_at::<u32>(at)? != PVH_MAGIC {
         return None;
     }
@@ -127,7 +157,8 @@ fn read_pvh(at: u64) -> Option<Raw> {
     let count = u64::from(read_at::<u32>(at + 48)?).min(MAP_ENTRIES);
     read_map(entries, count, 24);
     let module = if modules > 0 { module_at(module_list) } else { None };
-    Some((copy_command_line(command_line), module.unwrap_or((0, 0)), rsdp))
+    let command_line = copy_command_line(command_line);
+    Some(Information { command_line, rsdp, archive: module.unwrap_or((0, 0)), framebuffer: None })
 }
 
 /// `hvm_modlist_entry`.
@@ -138,7 +169,7 @@ fn module_at(at: u64) -> Option<(u64, u64)> {
 }
 
 /// Both kinds of map have address, size and type in this order, at different distances.
-fn read_map(entries: u64, count: u64, distance: u64) {
+pub(super) fn read_map(entries: u64, count: u64, distance: u64) {
     let mut builder = Builder::new();
     let each = |at: u64| -> Option<(u64, u64, u32)> {
         Some((read_at(at)?, read_at(at.checked_add(8)?)?, read_at(at.checked_add(16)?)?))
@@ -159,7 +190,7 @@ fn read_map(entries: u64, count: u64, distance: u64) {
 }
 
 /// Offsets in `boot_params`: Documentation/arch/x86/zero-page.rst and boot.rst.
-fn read_linux(at: u64) -> Option<Raw> {
+fn read_linux(at: u64) -> Option<Information> {
     const HEADER_MAGIC: u32 = 0x5372_6448; // "HdrS"
     if read_at::<u32>(at + 0x202)? != HEADER_MAGIC {
         return None;
@@ -172,5 +203,7 @@ fn read_linux(at: u64) -> Option<Raw> {
     let start = wide(0x218, 0xc0)?;
     let end = start.checked_add(wide(0x21c, 0xc4)?)?;
     let command_line = wide(0x228, 0xc8)?;
-    Some((copy_command_line(command_line), (start, end), read_at(at + 0x70)?))
+    let command_line = copy_command_line(command_line);
+    let rsdp = read_at(at + 0x70)?;
+    Some(Information { command_line, rsdp, archive: (start, end), framebuffer: None })
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod information;
 pub(super) mod map;
+mod multiboot;
 pub(super) mod tables;
 
 use super::memory;
@@ -45,14 +46,46 @@ pub struct BootInfo {
     pub command_line: &'static str,
     /// The first module (initrd): page-aligned, its frames are `Frame::of_archive`'s.
     pub archive: Option<&'static [u8]>,
+    /// What the archive must be; `None`: whatever it is.
+    pub seal: Option<Seal>,
     /// Usable memory, ascending.
     pub memory: &'static [MemoryRange],
     /// Physical address of the ACPI root pointer, 0: none given.
     pub rsdp: u64,
+    /// The screen as firmware or the loader left it.
+    pub framebuffer: Option<Framebuffer>,
     /// The kernel image: physical first byte and one past the last.
     pub kernel: (u64, u64),
     /// The time-stamp counter when the kernel was entered.
     pub start_tsc: u64,
+}
+
+/// Length and checksum of the archive that belongs to this kernel, as `egg build` wrote them into its
+/// file. Loaders round the length up, and read what the disk gives them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seal {
+    /// Length.
+    pub bytes: u64,
+    /// By `bundle::checksum`.
+    pub checksum: u64,
+}
+
+/// A screen of pixels in memory: what multiboot2 says of it (3.6.12 there), with the places of the
+/// colours as they stand there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framebuffer {
+    /// Physical address of the first pixel's first byte.
+    pub address: u64,
+    /// Bytes from one row to the next.
+    pub pitch: u32,
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Bits a pixel takes: 16, 24 or 32.
+    pub bits: u8,
+    /// Lowest bit and number of bits of red, green and blue within a pixel.
+    pub colours: [(u8, u8); 3],
 }
 
 /// Names the function that the machine starts: `fn main(info: BootInfo) -> !`.
@@ -99,8 +132,10 @@ extern "C" fn start(loader: u32, address: u32) -> ! {
     let info = BootInfo {
         command_line: information.command_line,
         archive: information.archive(),
+        seal: information::seal(),
         memory: map::usable(),
         rsdp: information.rsdp,
+        framebuffer: information.framebuffer,
         kernel: paging::kernel_image(),
         start_tsc,
     };
