@@ -18,7 +18,7 @@ test-all: ## the same with every Go version and program, a row of boots and a so
 	@scripts/test all
 
 vm: ## one program in a machine, by a part of its name (NAME=hello; MACHINE=process: on this host)
-	@scripts/setup go-versions
+	@scripts/setup go-versions images
 	@cargo test --quiet --package eggos-vm-tests -- $(if $(MACHINE),--machine $(MACHINE)) $(if $(NAME),$(NAME),--list)
 
 gostd: ## Go's own tests of a version, here and in machines (GO=1.27.4 PKG=net/http MACHINE=process; root)
@@ -31,7 +31,7 @@ check: ## format, lints, and the rules of scripts/audit
 	@scripts/check
 
 setup: ## install what is missing
-	@scripts/setup go-versions python binutils network
+	@scripts/setup go-versions python binutils network images
 
 docs: ## write the pages that are generated
 	@EGGOS_WRITE_DOCS=1 cargo test --quiet --package eggos-syscalls --test documentation
