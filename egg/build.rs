@@ -1,5 +1,6 @@
 //! Embeds the kernel: builds it for bare metal with a cargo of its own and hands the stripped ELF
-//! and its symbols to the crate; then once more, as a program for this host (`--machine process`).
+//! and its symbols to the crate; then once more, as a program for this host (`--machine process`), and
+//! the EFI stub.
 //!
 //! `EGG_KERNEL=FILE` at build time embeds that ELF instead of the first; `EGG_KERNEL=none` embeds
 //! nothing, for checks that only look at the code (the command then needs `--kernel`).
@@ -31,6 +32,45 @@ const FLAGS: [&str; 8] = [
     "aes_force_soft",
 ];
 
+/// The EFI stub (`hal/efi`), which `egg build --format efi` puts before the kernel.
+const STUB: Nested = Nested {
+    package: "eggos-efi",
+    manifest: "../hal/efi/Cargo.toml",
+    binary: "stub",
+    file: "stub.efi",
+    target: "x86_64-unknown-uefi",
+    profile: "efi",
+    flags: &["-Clink-arg=/DEBUG:NONE", "-Clink-arg=/Brepro"],
+};
+
+/// The kernel for bare metal.
+const KERNEL: Nested = Nested {
+    package: "eggos-kernel",
+    manifest: "../kernel/Cargo.toml",
+    binary: "kernel",
+    file: "kernel",
+    target: TARGET,
+    profile: PROFILE,
+    flags: &FLAGS,
+};
+
+/// The same as a program for this host.
+const PROCESS: Nested =
+    Nested { target: PROCESS_TARGET, profile: PROCESS_PROFILE, flags: &PROCESS_FLAGS, ..KERNEL };
+
+/// A program that another cargo builds for another target.
+struct Nested {
+    package: &'static str,
+    /// From this package's folder.
+    manifest: &'static str,
+    binary: &'static str,
+    /// The binary's file.
+    file: &'static str,
+    target: &'static str,
+    profile: &'static str,
+    flags: &'static [&'static str],
+}
+
 /// The host on which the kernel can be a process.
 const PROCESS_TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROCESS_PROFILE: &str = "process";
@@ -49,14 +89,16 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             println!("cargo::rerun-if-changed={}", path.display());
             fs::read(path)?
         }
-        None => build_kernel(&out, TARGET, PROFILE, &FLAGS)?,
+        None => KERNEL.build(&out)?,
     };
     let has_process = !elf.is_empty() && env::var("TARGET")? == PROCESS_TARGET;
     let process = match has_process {
-        true => build_kernel(&out, PROCESS_TARGET, PROCESS_PROFILE, &PROCESS_FLAGS)?,
+        true => PROCESS.build(&out)?,
         false => Vec::new(),
     };
     fs::write(out.join("process.elf"), process)?;
+    let stub = if elf.is_empty() { Vec::new() } else { STUB.build(&out)? };
+    fs::write(out.join("stub.efi"), stub)?;
     let (kernel, names) = if elf.is_empty() {
         (Vec::new(), String::new())
     } else {
@@ -69,50 +111,51 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-fn build_kernel(
-    out: &Path,
-    target: &str,
-    profile: &str,
-    flags: &[&str],
-) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-    let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../kernel/Cargo.toml");
-    if !target_is_installed(target)? {
-        println!("cargo::error=the Rust target is missing; run: rustup target add {target}");
-        return Err("no Rust target for the kernel".into());
-    }
-    let target_directory = out.join("kernel-target");
-    let mut cargo = Command::new(env::var("CARGO")?);
-    cargo
-        .args(["build", "--package", "eggos-kernel", "--bin", "kernel", "--quiet"])
-        .args(["--target", target, "--profile", profile])
-        .arg("--manifest-path")
-        .arg(&manifest)
-        .arg("--target-dir")
-        .arg(&target_directory);
-    // The outer build's settings are for the host.
-    for (name, _) in env::vars_os() {
-        let Some(name) = name.to_str() else { continue };
-        let of_cargo = name.starts_with("CARGO_")
-            && !matches!(name, "CARGO_HOME" | "CARGO_NET_OFFLINE" | "CARGO_BUILD_JOBS");
-        if of_cargo || matches!(name, "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER") {
-            cargo.env_remove(name);
+impl Nested {
+    fn build(&self, out: &Path) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+        let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(self.manifest);
+        if !target_is_installed(self.target)? {
+            let target = self.target;
+            println!("cargo::error=a Rust target is missing; run: rustup target add {target}");
+            return Err(format!("no Rust target for {}", self.package).into());
         }
-    }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-    if env::var("PROFILE")? == "debug" {
-        // While egg itself is a debug build, a kernel that is built soon is worth more than one
-        // that is a little faster.
-        for (setting, value) in [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("INCREMENTAL", "true")] {
-            cargo.env(format!("CARGO_PROFILE_{}_{setting}", profile.to_uppercase()), value);
+        let target_directory = out.join("kernel-target");
+        let mut cargo = Command::new(env::var("CARGO")?);
+        cargo
+            .args(["build", "--package", self.package, "--bin", self.binary, "--quiet"])
+            .args(["--target", self.target, "--profile", self.profile])
+            .arg("--manifest-path")
+            .arg(&manifest)
+            .arg("--target-dir")
+            .arg(&target_directory);
+        // The outer build's settings are for the host.
+        for (name, _) in env::vars_os() {
+            let Some(name) = name.to_str() else { continue };
+            let of_cargo = name.starts_with("CARGO_")
+                && !matches!(name, "CARGO_HOME" | "CARGO_NET_OFFLINE" | "CARGO_BUILD_JOBS");
+            if of_cargo || matches!(name, "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER")
+            {
+                cargo.env_remove(name);
+            }
         }
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags.join("\u{1f}"));
+        if env::var("PROFILE")? == "debug" {
+            // While egg itself is a debug build, a kernel that is built soon is worth more than one
+            // that is a little faster.
+            let quick = [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("INCREMENTAL", "true")];
+            for (setting, value) in quick {
+                let profile = self.profile.to_uppercase();
+                cargo.env(format!("CARGO_PROFILE_{profile}_{setting}"), value);
+            }
+        }
+        let status = cargo.status()?;
+        if !status.success() {
+            return Err(format!("{} does not build ({status})", self.package).into());
+        }
+        let built = target_directory.join(self.target).join(self.profile).join(self.file);
+        watch_sources(&built.with_extension("d"))?;
+        Ok(fs::read(built)?)
     }
-    let status = cargo.status()?;
-    if !status.success() {
-        return Err(format!("the kernel does not build ({status})").into());
-    }
-    let elf = target_directory.join(target).join(profile).join("kernel");
-    watch_sources(&elf.with_extension("d"))?;
-    Ok(fs::read(elf)?)
 }
 
 /// Asks rustc rather than rustup: distributions ship Rust without it.

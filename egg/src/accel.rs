@@ -10,13 +10,13 @@ use std::time::Duration;
 use bundle::Metadata;
 use bundle::config::{Config, Network, Size};
 
-use crate::cli::{AccelWish, MachineKind};
+use crate::cli::{AccelWish, Display, MachineKind};
 use crate::exit::{Code, Ended, Failure};
 use crate::image::Tree;
 use crate::kernel::Kernel;
 use crate::launch::MemoryFile;
 use crate::outcome::Outcome;
-use crate::qemu::{Accel, Channel, Machine};
+use crate::qemu::{Accel, Boot, Channel, Machine};
 use crate::terminal;
 use crate::vm::{self, Connection};
 
@@ -139,8 +139,8 @@ fn probe(kernel: &Kernel) -> anyhow::Result<Outcome> {
         accel: Accel::Kvm,
         memory: Size::from_mebibytes(64),
         cpus: 1,
-        kernel: kernel.path(),
-        image: image.path(),
+        boot: Boot::Kernel { kernel: kernel.path(), image: Some(image.path()) },
+        display: Display::None,
         console: Channel::Stdio,
         control: Channel::Stdio,
         forwards: Vec::new(),

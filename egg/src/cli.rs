@@ -30,6 +30,7 @@ pub(crate) enum Command {
     #[command(override_usage = TEST_USAGE, after_help = TEST_HELP)]
     Test(TestArgs),
     /// Make an image: one file with the kernel, the program and its settings
+    #[command(visible_alias = "pack")]
     Build(BuildArgs),
     /// Say what an ELF file or image is, and whether it will run
     Inspect(InspectArgs),
@@ -105,6 +106,12 @@ pub(crate) struct RunArgs {
     /// Kind of machine
     #[arg(long, value_enum, default_value_t)]
     pub(crate) machine: MachineKind,
+    /// What starts the machine from an image with a boot loader; UEFI unless said, for .elf neither
+    #[arg(long, value_enum)]
+    pub(crate) firmware: Option<Firmware>,
+    /// Show the machine's screen; microvm has none, q35 is taken in its place
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) display: Display,
     /// What runs the code of QEMU's machines; auto takes KVM where it works
     #[arg(long, value_enum, default_value_t)]
     pub(crate) accel: AccelWish,
@@ -174,15 +181,39 @@ pub(crate) struct TestArgs {
 pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) content: ContentArgs,
-    /// Where to write the image [default: NAME.egg]
+    /// Where to write the image [default: NAME.egg, or the format's name in place of egg]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Form of the image; without it, the end of the output's name says
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+}
+
+/// Forms of an image.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// An archive with the kernel in it, for `egg run`
+    Egg,
+    /// One ELF file: a kernel for QEMU, Firecracker, Cloud Hypervisor, GRUB
+    Elf,
+    /// One EFI program: for a UEFI machine's boot partition
+    Efi,
+    /// A CD that is a disk too: for USB sticks
+    Iso,
+    /// A disk, byte by byte
+    Raw,
+    /// The same for QEMU, libvirt, Proxmox, OpenStack
+    Qcow2,
+    /// The same for VMware and VirtualBox
+    Vmdk,
+    /// The same for Hyper-V and Azure
+    Vhd,
 }
 
 /// `egg inspect`.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct InspectArgs {
-    /// The ELF file or image
+    /// The ELF file or image, of any form that `egg build` makes
     #[arg(value_name = "ELF|IMAGE")]
     pub(crate) file: PathBuf,
     /// Print JSON
@@ -203,6 +234,29 @@ pub(crate) enum MachineKind {
     /// No machine: the kernel is a process of this host, which needs no QEMU and runs the program's
     /// code natively. For development and tests: it isolates nothing
     Process,
+}
+
+/// `--firmware`.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Firmware {
+    /// SeaBIOS, which QEMU has
+    Bios,
+    /// OVMF, a package of its own
+    Uefi,
+}
+
+/// `--display`.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Display {
+    /// A machine without a screen
+    #[default]
+    None,
+    /// A window of GTK
+    Gtk,
+    /// A window of SDL
+    Sdl,
+    /// VNC on a port of 127.0.0.1 from 5900 on
+    Vnc,
 }
 
 /// `--accel`.

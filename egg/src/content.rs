@@ -81,7 +81,8 @@ impl Content {
         Ok(Self { kernel, config, tree, private_memory: report.private_memory })
     }
 
-    fn of_image(plan: &Plan, shown: &str, image: Image) -> anyhow::Result<Self> {
+    /// What an image of its own holds.
+    pub(crate) fn of_image(plan: &Plan, shown: &str, image: Image) -> anyhow::Result<Self> {
         let program = image.tree.contents(&image.config.program).ok_or_else(|| {
             let program = &image.config.program;
             Failure::of(Code::CannotRun, format!("{shown}: the image lacks its program {program}"))

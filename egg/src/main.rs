@@ -1,7 +1,7 @@
 //! `egg`: runs, tests, builds and inspects Go programs as eggos machines.
 //!
 //! The way of a run: [`cli`] parses, [`plan`] decides, [`content`] builds or reads the program
-//! (by [`go`], [`elf`], [`image`], [`kernel`]), [`qemu`] describes the machine, [`launch`] and [`vm`]
+//! (by [`go`], [`elf`], [`image`], [`kernel`]), [`formats`] packs it or opens what was packed, [`qemu`] describes the machine, [`launch`] and [`vm`]
 //! start it and wait, [`outcome`] judges its end, [`exit`] says how `egg` ends.
 
 mod accel;
@@ -12,6 +12,7 @@ mod content;
 mod control;
 mod elf;
 mod exit;
+mod formats;
 mod forward;
 mod go;
 mod host_files;

@@ -2,11 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bundle::config::Size;
 
-use crate::cli::MachineKind;
+use crate::cli::{Display, MachineKind};
 use crate::forward::Forward;
 
 /// From here on, memory is taken from the host only as it is touched.
@@ -44,8 +44,8 @@ pub(crate) struct Machine {
     pub(crate) accel: Accel,
     pub(crate) memory: Size,
     pub(crate) cpus: u32,
-    pub(crate) kernel: PathBuf,
-    pub(crate) image: PathBuf,
+    pub(crate) boot: Boot,
+    pub(crate) display: Display,
     /// The serial port.
     pub(crate) console: Channel,
     /// The port that the kernel writes its lines for `egg` to.
@@ -53,11 +53,34 @@ pub(crate) struct Machine {
     pub(crate) forwards: Vec<Forward>,
 }
 
+/// What a machine starts from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Boot {
+    /// A kernel, and its archive unless that is within.
+    Kernel {
+        /// The ELF file.
+        kernel: PathBuf,
+        /// The archive.
+        image: Option<PathBuf>,
+    },
+    /// What firmware finds on a medium, in QEMU's word for its format.
+    Medium {
+        /// The image.
+        file: PathBuf,
+        /// What QEMU calls its format.
+        format: &'static str,
+        /// It is put in as a CD.
+        is_cd: bool,
+        /// The firmware in place of QEMU's BIOS.
+        firmware: Option<PathBuf>,
+    },
+}
+
 impl Machine {
     /// The command.
     pub(crate) fn program(&self) -> OsString {
-        match self.kind {
-            MachineKind::Process => self.kernel.clone().into(),
+        match (&self.boot, self.kind) {
+            (Boot::Kernel { kernel, .. }, MachineKind::Process) => kernel.clone().into(),
             _ => PROGRAM.into(),
         }
     }
@@ -72,7 +95,10 @@ impl Machine {
 
     /// What the kernel wants to know as a process, see `kernel/src/process.rs`.
     fn process_arguments(&self) -> Vec<OsString> {
-        let mut list = vec![self.memory.bytes.to_string().into(), self.image.clone().into()];
+        let mut list = vec![self.memory.bytes.to_string().into()];
+        if let Boot::Kernel { image: Some(image), .. } = &self.boot {
+            list.push(image.clone().into());
+        }
         list.push(match self.control {
             Channel::Socket(number) => number.to_string().into(),
             Channel::Stdio | Channel::File(_) => "2".into(),
@@ -81,14 +107,21 @@ impl Machine {
         list
     }
 
+    fn has_medium(&self) -> bool {
+        matches!(self.boot, Boot::Medium { .. })
+    }
+
     fn qemu_arguments(&self) -> Vec<OsString> {
         let mut list = Arguments::default();
-        list.flags("-nodefaults -no-user-config -display none -no-reboot");
+        list.flags("-nodefaults -no-user-config -no-reboot");
+        list.display(self.display);
         // The board. What costs time at start and serves no one is left out.
         list.option(
             "-M",
             match self.kind {
                 MachineKind::Microvm => "microvm,acpi=off,x-option-roms=off,rtc=on",
+                // Firmware reads media by SATA.
+                MachineKind::Q35 if self.has_medium() => "q35,vmport=off,smbus=off,usb=off",
                 MachineKind::Q35 => "q35,vmport=off,smbus=off,sata=off,usb=off",
                 MachineKind::Pc | MachineKind::Process => "pc,vmport=off,usb=off",
             },
@@ -108,9 +141,7 @@ impl Machine {
             list.option("-machine", "memory-backend=ram");
         }
         list.option("-smp", self.cpus.to_string());
-        list.option("-kernel", self.kernel.clone());
-        list.option("-initrd", self.image.clone());
-
+        list.boot(&self.boot);
         list.option("-chardev", channel(&self.console, "console"));
         list.option("-serial", "chardev:console");
         list.option("-chardev", channel(&self.control, "control"));
@@ -141,11 +172,15 @@ fn channel(channel: &Channel, id: &str) -> OsString {
         Channel::Socket(number) => format!("socket,id={id},fd={number}").into(),
         Channel::File(path) => {
             let mut option = OsString::from(format!("file,id={id},path="));
-            // In an option list a comma is written twice.
-            option.push(path.to_string_lossy().replace(',', ",,"));
+            option.push(in_list(path));
             option
         }
     }
+}
+
+/// In an option list a comma is written twice.
+fn in_list(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 #[derive(Default)]
@@ -158,6 +193,39 @@ impl Arguments {
 
     fn option(&mut self, name: &str, value: impl Into<OsString>) {
         self.0.extend([name.into(), value.into()]);
+    }
+
+    fn display(&mut self, display: Display) {
+        let kind = match display {
+            Display::None => return self.option("-display", "none"),
+            Display::Gtk => "gtk",
+            Display::Sdl => "sdl",
+            Display::Vnc => "vnc=127.0.0.1:0,to=99",
+        };
+        self.option("-display", kind);
+        self.option("-vga", "std");
+    }
+
+    fn boot(&mut self, boot: &Boot) {
+        match boot {
+            Boot::Kernel { kernel, image } => {
+                self.option("-kernel", kernel.clone());
+                if let Some(image) = image {
+                    self.option("-initrd", image.clone());
+                }
+            }
+            Boot::Medium { file, format, is_cd, firmware } => {
+                if let Some(firmware) = firmware {
+                    self.option("-bios", firmware.clone());
+                }
+                let mut drive = OsString::from("if=none,id=medium,snapshot=on,file=");
+                drive.push(in_list(file));
+                drive.push(format!(",format={format}"));
+                self.option("-drive", drive);
+                let device = if *is_cd { "ide-cd" } else { "ide-hd" };
+                self.option("-device", format!("{device},drive=medium"));
+            }
+        }
     }
 }
 
@@ -190,8 +258,8 @@ mod tests {
             accel: Accel::Tcg,
             memory: Size::from_mebibytes(64),
             cpus: 2,
-            kernel: "kernel".into(),
-            image: "an image".into(),
+            boot: Boot::Kernel { kernel: "kernel".into(), image: Some("an image".into()) },
+            display: Display::None,
             console: Channel::Socket(4),
             control: Channel::File("/tmp/a,b".into()),
             forwards: vec!["8080:80".parse().unwrap(), "53:53/udp".parse().unwrap()],
@@ -215,7 +283,7 @@ mod tests {
     fn microvm() {
         assert_eq!(
             shell_line(&machine(MachineKind::Microvm)),
-            "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+            "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
              -M microvm,acpi=off,x-option-roms=off,rtc=on -accel tcg,thread=multi -cpu max,-erms,-fsrm \
              -m 64M -smp 2 -kernel kernel -initrd 'an image' \
              -chardev socket,id=console,fd=4 -serial chardev:console \
@@ -237,7 +305,7 @@ mod tests {
         };
         assert_eq!(
             shell_line(&machine),
-            "qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+            "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
              -M q35,vmport=off,smbus=off,sata=off,usb=off -accel kvm \
              -cpu host,migratable=no,+invtsc -m 64M -smp 2 -kernel kernel -initrd 'an image' \
              -chardev stdio,id=console,signal=off -serial chardev:console \
@@ -245,6 +313,29 @@ mod tests {
              -device isa-debug-exit,iobase=0xf4,iosize=4 -netdev user,id=net \
              -device virtio-net-pci,netdev=net,romfile=,disable-legacy=on \
              -device virtio-rng-pci,disable-legacy=on"
+        );
+    }
+
+    #[test]
+    fn a_medium_with_firmware_and_a_screen() {
+        let boot = Boot::Medium {
+            file: "a,b".into(),
+            format: "qcow2",
+            is_cd: false,
+            firmware: Some("OVMF.fd".into()),
+        };
+        let line =
+            shell_line(&Machine { boot, display: Display::Gtk, ..machine(MachineKind::Q35) });
+        assert!(
+            line.contains(" -display gtk -vga std -M q35,vmport=off,smbus=off,usb=off "),
+            "{line}"
+        );
+        assert!(
+            line.contains(
+                " -bios OVMF.fd -drive if=none,id=medium,snapshot=on,file=a,,b,format=qcow2 \
+                 -device ide-hd,drive=medium -chardev "
+            ),
+            "{line}"
         );
     }
 

@@ -8,14 +8,15 @@ use crate::cli::InspectArgs;
 use crate::content;
 use crate::elf::Report;
 use crate::exit::{Code, Ended, Failure};
+use crate::formats::open;
 use crate::image::Image;
 
 /// What is printed.
 #[derive(Serialize)]
 struct Findings {
     file: String,
-    /// `elf` or `image`.
-    format: &'static str,
+    /// `elf` for a program; `image`, or what `egg build --format` calls it.
+    format: String,
     runs: bool,
     #[serde(flatten)]
     program: Report,
@@ -25,6 +26,8 @@ struct Findings {
 /// What an image holds beside its program.
 #[derive(Serialize)]
 struct ImageFindings {
+    /// What lies around the archive.
+    parts: Vec<String>,
     settings: String,
     has_kernel: bool,
     files: Vec<FileFindings>,
@@ -43,23 +46,15 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<Ended> {
     let cannot =
         |error: &dyn std::fmt::Display| Failure::of(Code::CannotRun, format!("{shown}: {error}"));
     let findings = if Archive::recognises(&bytes) {
-        let image = Image::parse(&bytes).map_err(|error| error.context(shown.clone()))?;
-        let program = image.tree.contents(&image.config.program);
-        let program = program.ok_or_else(|| {
-            cannot(&format_args!("the image lacks its program {}", image.config.program))
-        })?;
-        let program = Report::of(program).map_err(|error| cannot(&error))?;
-        let image = ImageFindings {
-            settings: settings(&image.config),
-            has_kernel: image.kernel.is_some(),
-            files: image.tree.files().map(|(path, bytes)| FileFindings { path, bytes }).collect(),
-        };
-        let runs = program.problems.is_empty();
-        Findings { file: shown, format: "image", runs, program, image: Some(image) }
+        of_image(shown, "image".to_owned(), Vec::new(), &bytes)?
+    } else if let Some(opened) = open::open(&bytes) {
+        let archive = opened.archive.map_err(|error| cannot(&format_args!("{error:#}")))?;
+        let format = opened.format.extension().to_owned();
+        of_image(shown, format, opened.parts, &archive)?
     } else {
         let program = Report::of(&bytes).map_err(|error| cannot(&error))?;
         let runs = program.problems.is_empty();
-        Findings { file: shown, format: "elf", runs, program, image: None }
+        Findings { file: shown, format: "elf".to_owned(), runs, program, image: None }
     };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -67,6 +62,32 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<Ended> {
         print!("{}", text(&findings));
     }
     Ok(if findings.runs { Ended::SUCCESS } else { Ended(Code::CannotRun as u8) })
+}
+
+/// Findings on an image with this archive.
+fn of_image(
+    shown: String,
+    format: String,
+    parts: Vec<String>,
+    archive: &[u8],
+) -> anyhow::Result<Findings> {
+    let cannot =
+        |error: &dyn std::fmt::Display| Failure::of(Code::CannotRun, format!("{shown}: {error}"));
+    let image = Image::parse(archive).map_err(|error| error.context(shown.clone()))?;
+    let program = image.tree.contents(&image.config.program);
+    let program = program.ok_or_else(|| {
+        cannot(&format_args!("the image lacks its program {}", image.config.program))
+    })?;
+    let program = Report::of(program).map_err(|error| cannot(&error))?;
+    let image = ImageFindings {
+        // Around the archive there is always one.
+        has_kernel: image.kernel.is_some() || format != "image",
+        parts,
+        settings: settings(&image.config),
+        files: image.tree.files().map(|(path, bytes)| FileFindings { path, bytes }).collect(),
+    };
+    let runs = program.problems.is_empty();
+    Ok(Findings { file: shown, format, runs, program, image: Some(image) })
 }
 
 fn settings(config: &Config) -> String {
@@ -87,7 +108,7 @@ fn text(findings: &Findings) -> String {
         }
     };
     row("file", &findings.file);
-    row("format", findings.format);
+    row("format", &findings.format);
     row("machine", &program.machine);
     row(
         "linking",
@@ -122,6 +143,7 @@ fn text(findings: &Findings) -> String {
         }
     }
     if let Some(image) = &findings.image {
+        image.parts.iter().for_each(|part| row("holds", part));
         row("kernel", if image.has_kernel { "within" } else { "none: egg's own is used" });
         image.settings.lines().for_each(|line| row("image", line));
         image

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod inspect;
+mod medium;
 pub(crate) mod run;
 pub(crate) mod test;
 

@@ -6,14 +6,16 @@ use anyhow::Context;
 use bundle::config::Size;
 
 use crate::accel;
-use crate::cli::{MachineKind, RunArgs};
-use crate::content::Content;
+use crate::cli::{Display, MachineKind, RunArgs};
+use crate::content::{self, Content};
 use crate::control::{Event, signal_name};
 use crate::exit::{Code, Ended, Failure};
+use crate::formats::open;
+use crate::forward::Forward;
 use crate::launch::MemoryFile;
 use crate::outcome::Outcome;
-use crate::plan::{DEFAULT_MEMORY, Plan};
-use crate::qemu::{self, Accel, Channel, Machine};
+use crate::plan::{DEFAULT_MEMORY, Plan, Target};
+use crate::qemu::{self, Accel, Boot, Channel, Machine};
 use crate::returned::Returned;
 use crate::symbols::Symbols;
 use crate::terminal::{self, Raw};
@@ -22,6 +24,16 @@ use crate::vm::{self, Connection};
 /// Prepares, boots, waits.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Ended> {
     let plan = Plan::of_run(args, &super::host())?;
+    if let Target::File(path) = &plan.target
+        && let bytes = content::read(path)?
+        && let Some(opened) = open::open(&bytes)
+    {
+        return match super::medium::start(args, &plan, path, &bytes, opened)? {
+            Ok(outcome) => ended(outcome),
+            Err(ended) => Ok(ended),
+        };
+    }
+    anyhow::ensure!(args.firmware.is_none(), NO_FIRMWARE);
     let content = Content::prepare(&plan)?;
     match start(args, &content, DEFAULT_MEMORY, None)? {
         Ok(outcome) => ended(outcome),
@@ -40,10 +52,7 @@ pub(crate) fn start(
     let memory = content.config.memory.unwrap_or(default_memory);
     let archive = content.archive(memory)?;
     content.check_memory(memory, &archive)?;
-    let mut forwards = args.publish.clone();
-    for forward in &mut forwards {
-        forward.claim()?;
-    }
+    let forwards = claimed(args)?;
     let accel = match args.machine {
         MachineKind::Process => Accel::Host,
         _ => match accel::choose(args.accel, &content.kernel, args.verbose)? {
@@ -51,13 +60,15 @@ pub(crate) fn start(
             Err(ended) => return Ok(Err(ended)),
         },
     };
-    let mut machine = Machine {
-        kind: args.machine,
+    let kernel_file = MemoryFile::new("kernel", content.kernel.elf())?;
+    let image_file = MemoryFile::new("image", &archive)?;
+    let machine = Machine {
+        kind: kind(args),
         accel,
         memory,
         cpus: content.config.cpus.unwrap_or(1),
-        kernel: "kernel".into(),
-        image: "image".into(),
+        boot: Boot::Kernel { kernel: kernel_file.path(), image: Some(image_file.path()) },
+        display: args.display,
         console: Channel::Stdio,
         control: Channel::Stdio,
         forwards,
@@ -68,15 +79,29 @@ pub(crate) fn start(
     for forward in &machine.forwards {
         terminal::say(&forward.to_string());
     }
-    let kernel_file = MemoryFile::new("kernel", content.kernel.elf())?;
-    let image_file = MemoryFile::new("image", &archive)?;
     drop(archive);
-    machine.kernel = kernel_file.path();
-    machine.image = image_file.path();
     boot(machine, content, args.verbose, returned).map(Ok)
 }
 
-fn boot(
+/// The forwarded ports, each with a port of this host.
+pub(super) fn claimed(args: &RunArgs) -> anyhow::Result<Vec<Forward>> {
+    let mut forwards = args.publish.clone();
+    for forward in &mut forwards {
+        forward.claim()?;
+    }
+    Ok(forwards)
+}
+
+/// The kind of machine: the smallest has no screen.
+fn kind(args: &RunArgs) -> MachineKind {
+    match (args.machine, args.display) {
+        (MachineKind::Microvm, Display::Gtk | Display::Sdl | Display::Vnc) => MachineKind::Q35,
+        (kind, _) => kind,
+    }
+}
+
+/// Boots a machine and waits for its end.
+pub(super) fn boot(
     machine: Machine,
     content: &Content,
     verbose: bool,
@@ -184,6 +209,9 @@ fn say(line: std::fmt::Arguments<'_>) {
     terminal::say(&line.to_string());
 }
 
+const NO_FIRMWARE: &str =
+    "--firmware is for images that egg build made with a boot loader; QEMU starts programs without";
+
 const NO_QEMU: &str = "there is no qemu-system-x86_64; install it: apt-get install qemu-system-x86 (Debian, Ubuntu), dnf install qemu-system-x86-core (Fedora), pacman -S qemu-system-x86 (Arch)";
 
 /// Prints a command that really works: its files are put where they stay.
@@ -196,8 +224,9 @@ fn dry_run(mut machine: Machine, content: &Content, archive: &[u8]) -> anyhow::R
         Ok::<_, std::io::Error>(path)
     };
     let context = || format!("cannot write to {}", directory.display());
-    machine.kernel = write("kernel", content.kernel.elf()).with_context(context)?;
-    machine.image = write("image", archive).with_context(context)?;
+    let kernel = write("kernel", content.kernel.elf()).with_context(context)?;
+    let image = Some(write("image", archive).with_context(context)?);
+    machine.boot = Boot::Kernel { kernel, image };
     machine.control = Channel::File("/dev/stderr".into());
     println!("{}", qemu::shell_line(&machine));
     Ok(Ended::SUCCESS)

@@ -6,11 +6,13 @@
 //! - [`vm`]: one run of one program, in a machine or natively.
 //! - [`build`]: Go programs by any Go version, C and Rust programs.
 //! - [`load`]: load for minutes and many boots, for the `soak` command.
+//! - [`platforms`]: which image boots on which machine.
 //! - [`http`]: a small client for the ports that a machine forwards.
 
 pub mod build;
 pub mod http;
 pub mod load;
+pub mod platforms;
 pub mod process;
 pub mod runner;
 pub mod suite;

@@ -15,6 +15,7 @@ mod long;
 mod machines;
 mod modules;
 mod network;
+mod platforms;
 mod power;
 mod process;
 mod processors;
@@ -82,6 +83,7 @@ pub fn all() -> VecDeque<Test> {
         power::tests(),
         network::tests(),
         machines::tests(),
+        platforms::tests(),
         modules::tests(),
         testing::tests(),
     ];

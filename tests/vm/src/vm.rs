@@ -202,6 +202,25 @@ impl Vm {
     }
 }
 
+/// Starts QEMU without `egg`, with a serial port, a device that ends it, and one port of the machine
+/// forwarded; `arguments` say the rest.
+pub fn qemu<I: IntoIterator<Item = S>, S: Into<OsString>>(
+    guest: u16,
+    arguments: I,
+) -> Result<Running> {
+    let host = free_port()?;
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-accel", "tcg"])
+        .args(["-cpu", "max,-erms,-fsrm"])
+        .args(["-netdev", &format!("user,id=net,hostfwd=tcp:127.0.0.1:{host}-:{guest}")])
+        .args(arguments.into_iter().map(Into::into));
+    let started = Instant::now();
+    let ports = vec![Forward { guest, host, udp: false }];
+    Ok(Running { process: Process::start(command)?, ports, started })
+}
+
 /// A port of 127.0.0.1 that nobody listens on and that no other test was given.
 fn free_port() -> Result<u16> {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);

@@ -1,0 +1,160 @@
+//! Images that boot by themselves: each form, by the firmware that it is for.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{self, Variant};
+use crate::platforms;
+use crate::process::Exit;
+use crate::suite::{LIMIT, Set, Test};
+use crate::vm::{self, Mode, Vm};
+
+/// (form, machine, firmware, set). A CD and a disk each by BIOS and by UEFI; the containers hold the
+/// same disk.
+const BOOTS: [(&str, &str, &str, Set); 14] = [
+    ("elf", "microvm", "", Set::Core),
+    ("elf", "pc", "", Set::All),
+    ("elf", "q35", "", Set::All),
+    ("efi", "q35", "uefi", Set::Core),
+    ("iso", "pc", "bios", Set::Core),
+    ("iso", "q35", "bios", Set::All),
+    ("iso", "q35", "uefi", Set::Core),
+    ("raw", "pc", "bios", Set::All),
+    ("raw", "q35", "bios", Set::Core),
+    ("raw", "pc", "uefi", Set::All),
+    ("raw", "q35", "uefi", Set::All),
+    ("qcow2", "q35", "uefi", Set::Core),
+    ("vmdk", "pc", "bios", Set::Core),
+    ("vhd", "q35", "bios", Set::Core),
+];
+
+/// What QEMU exits with when the kernel ended the machine in order.
+const ORDERLY: Exit = Exit::Code(33);
+const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
+
+pub(super) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for (form, machine, firmware, set) in BOOTS {
+        let name = format!(
+            "platform/{form}/{machine}/{}",
+            if firmware.is_empty() { "pvh" } else { firmware }
+        );
+        let run = move |mode: &Mode| boots(mode, form, machine, firmware);
+        tests.push(Test::new(name, set, run).with_own_machine());
+    }
+    for (firmware, set) in [("bios", Set::Core), ("uefi", Set::All)] {
+        let name = format!("platform/multiboot2/q35/{firmware}");
+        let run = move |mode: &Mode| by_grub(mode, firmware == "uefi");
+        tests.push(Test::new(name, set, run).with_own_machine());
+    }
+    let whole = Test::new("platform/containers".into(), Set::Core, containers);
+    tests.push(whole.with_own_machine());
+    for (name, count, set) in [("few", 3, Set::Core), ("many", 50, Set::All)] {
+        let name = format!("platform/damaged/{name}");
+        let run = move |mode: &Mode| damaged(mode, count);
+        tests.push(Test::new(name, set, run).with_own_machine());
+    }
+    tests
+}
+
+/// An image of the test server, which listens on port 80; made once.
+fn image(mode: &Mode, form: &str) -> Result<PathBuf> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
+    let elf = build::go("programs/httpserve", build::NEWEST, Variant::Stripped)?;
+    let folder = build::target().join("vm-images");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{}.{form}", std::process::id()));
+    if !path.is_file() {
+        let mut command = Command::new(egg);
+        command.args(["build", "--format", form, "-o"]).arg(&path).arg(elf);
+        command.args(["--", "-serve", "-http", ":80"]);
+        build::succeed(command)?;
+    }
+    Ok(path)
+}
+
+/// It answers, and ends as it was told to.
+fn boots(mode: &Mode, form: &str, machine: &str, firmware: &str) -> Result<()> {
+    let mut vm = Vm::of(&image(mode, form)?, mode).machine(machine);
+    if !firmware.is_empty() {
+        vm = vm.flags(["--firmware", firmware]);
+    }
+    vm.listen(80)?;
+    let mut running = vm.start()?;
+    running.get_until_ready(80, "/")?;
+    running.get(80, "/exit?code=3")?;
+    running.expect(Exit::Code(3), LIMIT)
+}
+
+/// A GRUB of its own configuration, as someone has it who boots other systems too, loads the ELF file.
+fn by_grub(mode: &Mode, uefi: bool) -> Result<()> {
+    let folder = build::target().join(format!("vm-images/grub-{}-{uefi}", std::process::id()));
+    let cd = platforms::cd_with_grub(&image(mode, "elf")?, &folder)?;
+    let mut arguments =
+        ["-M", "q35", "-m", "512", "-device", "virtio-net-pci,netdev=net", "-cdrom"]
+            .map(str::to_owned)
+            .to_vec();
+    arguments.push(cd.display().to_string());
+    if uefi {
+        arguments.extend(["-bios", OVMF].map(str::to_owned));
+    }
+    let mut running = vm::qemu(80, arguments)?;
+    running.get_until_ready(80, "/")?;
+    running.get(80, "/exit?code=0")?;
+    running.expect(ORDERLY, LIMIT)?;
+    Ok(fs::remove_dir_all(folder)?)
+}
+
+/// QEMU's own tool finds the same disk in all of them, and nothing wrong with them.
+fn containers(mode: &Mode) -> Result<()> {
+    let raw = image(mode, "raw")?;
+    for (form, name) in [("qcow2", "qcow2"), ("vmdk", "vmdk"), ("vhd", "vpc")] {
+        let image = image(mode, form)?;
+        if form != "vhd" {
+            let mut check = Command::new("qemu-img");
+            check.args(["check", "-f", name]).arg(&image);
+            build::succeed(check)?;
+        }
+        let mut compare = Command::new("qemu-img");
+        compare.args(["compare", "-f", name, "-F", "raw"]).arg(&image).arg(&raw);
+        build::succeed(compare)?;
+    }
+    Ok(())
+}
+
+/// Images with one bit of the archive turned boot to a clear line and end.
+fn damaged(mode: &Mode, count: u64) -> Result<()> {
+    let good = fs::read(image(mode, "elf")?)?;
+    let archive = archive_of(&good).context("no archive in the image")?;
+    let path =
+        build::target().join(format!("vm-images/damaged-{}-{count}.elf", std::process::id()));
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for n in 0..count {
+        let mut bytes = good.clone();
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(n | 1);
+        let at = archive + (state >> 20) as usize % (good.len() - archive);
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1 << (state >> 60 & 7);
+        }
+        fs::write(&path, bytes)?;
+        let kernel = path.display().to_string();
+        let mut running = vm::qemu(80, ["-M", "microvm", "-m", "128", "-kernel", &kernel])?;
+        running.expect(ORDERLY, LIMIT)?;
+        if !running.output().contains("the image is damaged") {
+            bail!("a bit turned at byte {at}: {}", running.output());
+        }
+    }
+    Ok(fs::remove_file(path)?)
+}
+
+/// Where the archive begins: on a page, and it is the last of the file.
+fn archive_of(image: &[u8]) -> Option<usize> {
+    let begins = |at: &usize| image.get(*at..).is_some_and(|rest| rest.starts_with(b"070701"));
+    (0..image.len()).step_by(4096).find(begins)
+}
