@@ -152,9 +152,13 @@ impl Rings {
         self.used = self.used.saturating_sub(ring.sizes.total() + inbox.held());
         let socket = ring.set.get_mut::<tcp::Socket<'_>>(ring.handle);
         socket.abort();
-        let pooled: usize = self.pool.iter().map(|ring| ring.sizes.total()).sum();
-        if self.pool.len() < POOL_MAX && pooled + ring.sizes.total() <= self.limit / 8 {
-            self.pool.push(ring);
+        // As much is kept as is in use, so that what a busy time left goes with it.
+        let most = self.used.max(2 * ring.sizes.total()).min(self.limit / 8);
+        self.pool.push(ring);
+        let mut pooled: usize = self.pool.iter().map(|ring| ring.sizes.total()).sum();
+        while self.pool.len() > POOL_MAX || pooled > most {
+            // The oldest first.
+            pooled -= self.pool.remove(0).sizes.total();
         }
     }
 
@@ -166,5 +170,26 @@ impl Rings {
     /// Bytes in use.
     pub(crate) fn used(&self) -> usize {
         self.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_of_a_busy_time_go_with_it() {
+        let options = TcpOptions::default();
+        let mut rings = Rings::new(64 << 20);
+        let mut busy: Vec<Ring> = (0..20).map(|_| rings.take(&options)).collect();
+        for ring in busy.drain(10..) {
+            rings.give(ring);
+        }
+        assert!(rings.pool.len() >= 9, "a new connection finds buffers: {}", rings.pool.len());
+        for ring in busy.drain(..) {
+            rings.give(ring);
+        }
+        assert_eq!(rings.used(), 0);
+        assert!(rings.pool.len() <= 2, "{} are kept", rings.pool.len());
     }
 }
