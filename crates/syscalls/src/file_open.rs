@@ -43,13 +43,7 @@ pub const ROWS: &[Row] = &[
     }),
     partial(nr::OPEN, "open", &[Path, OPEN, Mode], "as openat", |call| outcome(call, open)),
     full(nr::CREAT, "creat", &[Path, Mode], |call| outcome(call, creat)),
-    partial(
-        nr::OPENAT2,
-        "openat2",
-        &[DirFd, Path, Hex, Size],
-        "RESOLVE_NO_XDEV is EINVAL",
-        |call| outcome(call, openat2),
-    ),
+    full(nr::OPENAT2, "openat2", &[DirFd, Path, Hex, Size], |call| outcome(call, openat2)),
     full(nr::CLOSE, "close", &[Fd], |call| close(call).into()),
     partial(
         nr::CLOSE_RANGE,
@@ -126,12 +120,14 @@ fn creat(call: &Call<'_>) -> Result<Outcome, Errno> {
 
 /// `RESOLVE_*` of openat2(2).
 mod resolve {
+    pub(super) const NO_XDEV: u64 = 1;
     pub(super) const NO_MAGICLINKS: u64 = 2;
     pub(super) const NO_SYMLINKS: u64 = 4;
     pub(super) const BENEATH: u64 = 8;
     pub(super) const IN_ROOT: u64 = 0x10;
     pub(super) const CACHED: u64 = 0x20;
-    pub(super) const KNOWN: u64 = NO_MAGICLINKS | NO_SYMLINKS | BENEATH | IN_ROOT | CACHED;
+    pub(super) const KNOWN: u64 =
+        NO_XDEV | NO_MAGICLINKS | NO_SYMLINKS | BENEATH | IN_ROOT | CACHED;
 }
 
 fn openat2(call: &Call<'_>) -> Result<Outcome, Errno> {
@@ -182,6 +178,7 @@ fn openat2(call: &Call<'_>) -> Result<Outcome, Errno> {
         beneath: asks(resolve::BENEATH),
         no_symlinks: asks(resolve::NO_SYMLINKS),
         no_magic_links: asks(resolve::NO_MAGICLINKS | resolve::IN_ROOT),
+        no_crossing: asks(resolve::NO_XDEV),
         ..usual
     };
     let flags = OpenFlags::of_open(flags.bits());

@@ -46,11 +46,11 @@ impl Vfs {
             if create && walk.trailing_slash {
                 return Err(Errno::EISDIR);
             }
-            let inode = match self.child_of(&walk.current, &name) {
+            let inode = match walk.child(&name) {
                 Err(Errno::ENOENT) if create => {
                     match self.create_file(&walk.current, &name, flags, permissions)? {
                         Some(open) => return Ok(open),
-                        None => self.child_of(&walk.current, &name)?,
+                        None => walk.child(&name)?,
                     }
                 }
                 found => found?,

@@ -21,13 +21,22 @@ pub struct At<'a> {
     pub no_symlinks: bool,
     /// No links of /proc that lead past any path (openat2's `RESOLVE_NO_MAGICLINKS`; `ELOOP`).
     pub no_magic_links: bool,
+    /// No way from one file system to another (openat2's `RESOLVE_NO_XDEV`; `EXDEV`).
+    pub no_crossing: bool,
 }
 
 impl<'a> At<'a> {
     /// A look-up without special rules.
     #[must_use]
     pub fn new(directory: &'a InodeRef, root: &'a InodeRef) -> Self {
-        Self { directory, root, beneath: false, no_symlinks: false, no_magic_links: false }
+        Self {
+            directory,
+            root,
+            beneath: false,
+            no_symlinks: false,
+            no_magic_links: false,
+            no_crossing: false,
+        }
     }
 }
 
@@ -134,6 +143,23 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// What stands under a name in the directory reached.
+    ///
+    /// # Errors
+    /// `ENOENT`. `EXDEV`: it is mounted there, and the walk must not go that way.
+    pub(crate) fn child(&self, name: &[u8]) -> Result<InodeRef, Errno> {
+        let child = self.vfs.child_of(&self.current, name)?;
+        self.check_crossing(&child)?;
+        Ok(child)
+    }
+
+    fn check_crossing(&self, next: &InodeRef) -> Result<(), Errno> {
+        if self.at.no_crossing && next.id().device != self.current.id().device {
+            return Err(Errno::EXDEV);
+        }
+        Ok(())
+    }
+
     fn require_directory(&self) -> Result<(), Errno> {
         if self.current.kind() == FileType::Directory { Ok(()) } else { Err(Errno::ENOTDIR) }
     }
@@ -149,14 +175,16 @@ impl<'a> Walk<'a> {
             return Err(Errno::EXDEV);
         }
         if self.current.id() != self.at.root.id() {
-            self.current = self.vfs.parent_of(&self.current);
+            let parent = self.vfs.parent_of(&self.current);
+            self.check_crossing(&parent)?;
+            self.current = parent;
         }
         Ok(())
     }
 
     fn enter(&mut self, name: &[u8]) -> Result<(), Errno> {
         self.require_directory()?;
-        let child = self.vfs.child_of(&self.current, name)?;
+        let child = self.child(name)?;
         match child.kind() {
             FileType::Directory => self.current = child,
             FileType::SymbolicLink => {
@@ -186,12 +214,20 @@ impl<'a> Walk<'a> {
             LinkTarget::Path(path) => path,
             _ if self.at.no_magic_links => return Err(Errno::ELOOP),
             _ if self.at.beneath => return Err(Errno::EXDEV),
-            jump => return Ok(Followed::Jump(jump)),
+            jump => {
+                if let LinkTarget::Inode(place) = &jump {
+                    self.check_crossing(&place.inode)?;
+                }
+                return Ok(Followed::Jump(jump));
+            }
         };
         match target.first() {
             None => return Err(Errno::ENOENT),
             Some(b'/') if self.at.beneath => return Err(Errno::EXDEV),
-            Some(b'/') => self.current = self.at.root.clone(),
+            Some(b'/') => {
+                self.check_crossing(self.at.root)?;
+                self.current = self.at.root.clone();
+            }
             Some(_) => {}
         }
         let mut rest = target;
@@ -219,7 +255,7 @@ impl<'a> Walk<'a> {
                 }
                 Last::Dot | Last::Root => return Ok(End::Place(Place::of(self.current.clone()))),
             };
-            let child = self.vfs.child_of(&self.current, &name)?;
+            let child = self.child(&name)?;
             let kind = child.kind();
             if kind == FileType::SymbolicLink && (follow || self.trailing_slash) {
                 match self.follow(&child)? {
