@@ -25,12 +25,10 @@ pub(super) fn tests() -> Vec<Test> {
             Vm::of(&elf, mode).flags(["--cpus", cpus]).memory("256M").args(args).run(limit)
         }
     };
-    // Not on the host's Linux: some of the calls are for a machine that is thrown away. Not in the
-    // quick set yet: about one run in ten finds what is not mended (on one CPU an rt_sigsuspend
-    // that no signal ends; a mebibyte that the kernel keeps).
+    // Not on the host's Linux: some of the calls are for a machine that is thrown away.
     for (version, cpus) in [(build::NEWEST, "1"), (build::NEWEST, "2"), ("1.16.15", "4")] {
         let run = fuzz(version, cpus, "200000", 30 * MINUTE);
-        tests.push(Test::new(format!("fuzz/{cpus}/{version}"), Set::All, run).in_machine());
+        tests.push(Test::new(format!("fuzz/{cpus}/{version}"), Set::Core, run).in_machine());
     }
     let run = fuzz(build::NEWEST, "2", "20000000", 300 * MINUTE);
     tests.push(Test::new("fuzz/twenty-million".into(), Set::All, run).in_machine());
