@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod command_line;
+pub mod e1000;
 mod pci;
 mod probe;
 #[cfg(test)]

@@ -18,10 +18,13 @@ mod offset {
     pub(super) const BUS_NUMBERS: u16 = 0x18;
     pub(super) const SUBSYSTEM: u16 = 0x2c;
     pub(super) const CAPABILITIES: u16 = 0x34;
+    pub(super) const INTERRUPT: u16 = 0x3c;
 }
 
 const COMMAND_MEMORY: u32 = 1 << 1;
 const COMMAND_BUS_MASTER: u32 = 1 << 2;
+/// Message-signalled interrupts without a table (PCI 3.0 §6.8.1).
+const CAPABILITY_MSI: u8 = 0x05;
 const COMMAND_NO_INTX: u32 = 1 << 10;
 const STATUS_CAPABILITIES: u32 = 1 << 20;
 const MULTIFUNCTION: u32 = 1 << 23;
@@ -166,6 +169,42 @@ impl Function {
         start.checked_add(whole as u64)?;
         MmioWindow::map(PhysAddr(start - skip), whole)?.part(skip as usize, bytes)
     }
+}
+
+/// The one message of a function that can send it without a table (MSI). `None` when it cannot, or
+/// interrupts run out.
+pub(crate) fn message(function: &Function) -> Option<Irq> {
+    const WIDE: u32 = 1 << 23;
+    const ENABLE_ONE: u32 = 1 << 16;
+    const SEVERAL: u32 = 7 << 20;
+    let at = function.capabilities().find(|capability| capability.id == CAPABILITY_MSI)?.at;
+    let control = function.read(at);
+    let (irq, message) = hal::irq::allocate_message()?;
+    let write = |offset, value| hal::pci::write(function.address, at + offset, value);
+    write(4, message.address as u32);
+    let data = if control & WIDE != 0 {
+        write(8, (message.address >> 32) as u32);
+        12
+    } else {
+        8
+    };
+    // The other half of this word belongs to nobody.
+    write(data, message.data);
+    write(0, control & !SEVERAL | ENABLE_ONE);
+    Some(irq)
+}
+
+/// The interrupt line that firmware wrote down for a function, which may be shared with others.
+/// `None` when it did not.
+pub(crate) fn line(function: &Function) -> Option<Irq> {
+    let [line, pin, ..] = function.read(offset::INTERRUPT).to_le_bytes();
+    if pin == 0 {
+        return None;
+    }
+    let irq = hal::irq::allocate_shared_line(line)?;
+    let command = function.read(offset::COMMAND) & 0xffff;
+    hal::pci::write(function.address, offset::COMMAND, command & !COMMAND_NO_INTX);
+    Some(irq)
 }
 
 /// Message-signalled interrupts of a function (MSI-X, PCI 3.0 §6.8.2).

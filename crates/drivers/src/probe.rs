@@ -1,6 +1,7 @@
 //! From places where a device may be to attached drivers.
 
 use crate::command_line::{self, MmioSlot};
+use crate::e1000;
 use crate::pci::{self, Function};
 use crate::virtio::net::VirtioNet;
 use crate::virtio::rng::VirtioRng;
@@ -103,7 +104,10 @@ pub fn probe(command_line: &str, log: &mut dyn FnMut(fmt::Arguments<'_>)) -> Dev
     }
     for function in pci::functions() {
         // Look for a driver first: reaching the registers changes the device.
-        if virtio::pci_device_type(&function).is_some_and(|kind| driver(kind).is_some()) {
+        if let Some(name) = e1000::name(&function) {
+            let outcome = e1000::attach(function, &mut devices);
+            say(name, &Place::Pci(function.address), outcome, log);
+        } else if virtio::pci_device_type(&function).is_some_and(|kind| driver(kind).is_some()) {
             attach(&Place::Pci(function.address), pci_transport(function), &mut devices, log);
         }
     }
@@ -129,9 +133,19 @@ fn attach(
     let Some(driver) = driver(kind) else {
         return log(format_args!("{place}: no driver for virtio device type {}", kind.0));
     };
-    match (driver.attach)(transport, devices) {
-        Ok(line) => log(format_args!("{} at {place}: {line}", driver.name)),
-        Err(error) => log(format_args!("{} at {place}: not used: {error}", driver.name)),
+    say(driver.name, place, (driver.attach)(transport, devices), log);
+}
+
+/// One line about what came of a device.
+fn say(
+    name: &str,
+    place: &Place,
+    outcome: Result<String, Error>,
+    log: &mut dyn FnMut(fmt::Arguments<'_>),
+) {
+    match outcome {
+        Ok(line) => log(format_args!("{name} at {place}: {line}")),
+        Err(error) => log(format_args!("{name} at {place}: not used: {error}")),
     }
 }
 

@@ -40,6 +40,19 @@ pub fn allocate_line(_global_interrupt: u32) -> Option<Irq> {
     allocate()
 }
 
+/// The interrupt line of the PC's old controllers that PCI functions share. Here none is shared.
+#[must_use]
+pub fn allocate_shared_line(_line: u8) -> Option<Irq> {
+    allocate()
+}
+
+/// True when the source fired; forgets that it did.
+#[must_use]
+pub fn comes(irq: Irq) -> bool {
+    let bit = 1 << irq.0;
+    PENDING.with(|pending| pending.replace(pending.get() & !bit) & bit != 0)
+}
+
 /// The sources that fired since the last call, as bits, and forgets them. All go to the first
 /// processor.
 #[must_use]

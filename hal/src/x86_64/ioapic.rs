@@ -9,6 +9,7 @@ const ADDRESSES: [u64; 2] = [0xfec0_0000, 0xfec1_0000];
 const VERSION: u32 = 1;
 const REDIRECTION: u32 = 0x10;
 const ACTIVE_LOW: u32 = 1 << 13;
+const LEVEL: u32 = 1 << 15;
 const MASKED: u32 = 1 << 16;
 /// Offset of the data register.
 const WINDOW: usize = 0x10;
@@ -65,10 +66,10 @@ pub(super) fn init() {
     }
 }
 
-/// Sends line `line` (counted over all controllers) as edge-triggered `vector` to a processor.
-/// `false`: there is no such line.
-pub(super) fn route(line: u32, active_low: bool, vector: u8, apic_id: u32) -> bool {
-    let polarity = if active_low { ACTIVE_LOW } else { 0 };
+/// Sends line `line` (counted over all controllers) as `vector` to a processor, for as long as it
+/// is raised (`level`) or once each time. `false`: there is no such line.
+pub(super) fn route(line: u32, active_low: bool, level: bool, vector: u8, apic_id: u32) -> bool {
+    let polarity = if active_low { ACTIVE_LOW } else { 0 } | if level { LEVEL } else { 0 };
     let controllers = CONTROLLERS.lock();
     for controller in controllers.iter().flatten() {
         let Some(own) = line.checked_sub(controller.first).filter(|own| *own < controller.lines)

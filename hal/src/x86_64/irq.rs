@@ -1,9 +1,12 @@
 //! Device interrupts. A source is a bit of a 64-bit word; its interrupt only sets the bit.
 
+use super::boot::tables;
 use super::instructions::Port;
 use super::{apic, clock, ioapic, percpu, presence};
+use base::sync::SpinLock;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::time::Duration;
 
 /// Vector of source 0.
 const FIRST_VECTOR: u8 = 0x30;
@@ -12,6 +15,9 @@ const SOURCES: u32 = 64;
 const LEGACY_VECTOR: u8 = 0x20;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+/// The sources of lines that devices share.
+static SHARED: SpinLock<[Option<Irq>; tables::OLD_LINES]> =
+    SpinLock::new([None; tables::OLD_LINES]);
 
 /// An interrupt source, 0 to 63.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,11 +76,27 @@ pub fn allocate_line(global_interrupt: u32) -> Option<Irq> {
     allocate_system_line(global_interrupt, false)
 }
 
-/// The same, for a line that may be active low.
+/// The interrupt line of the PC's old controllers that PCI functions share, as firmware numbers
+/// them: level-triggered. The same source each time for the same line. `None` when there is none.
+#[must_use]
+pub fn allocate_shared_line(line: u8) -> Option<Irq> {
+    let mut shared = SHARED.lock();
+    let slot = shared.get_mut(usize::from(line))?;
+    if let Some(irq) = *slot {
+        return Some(irq);
+    }
+    let (irq, vector) = allocate()?;
+    let (input, active_low) = tables::line_of(line);
+    let apic_id = percpu::this().apic_id.get();
+    *slot = ioapic::route(input, active_low, true, vector, apic_id).then_some(irq);
+    *slot
+}
+
+/// The same as [`allocate_line`], for a line that may be active low.
 pub(super) fn allocate_system_line(global_interrupt: u32, active_low: bool) -> Option<Irq> {
     let (irq, vector) = allocate()?;
     let apic_id = percpu::this().apic_id.get();
-    ioapic::route(global_interrupt, active_low, vector, apic_id).then_some(irq)
+    ioapic::route(global_interrupt, active_low, false, vector, apic_id).then_some(irq)
 }
 
 /// The sources that fired since the last call, as bits, and forgets them.
@@ -85,6 +107,24 @@ pub fn take_pending() -> u64 {
     // SAFETY: the handlers only set bits and acknowledge; they return to this place.
     unsafe { asm!("sti", "nop", "cli", options(nostack)) };
     percpu::this().pending.replace(0)
+}
+
+/// True when the source fires within some milliseconds; forgets that it did. For drivers that try
+/// their device's interrupt out.
+#[must_use]
+pub fn comes(irq: Irq) -> bool {
+    const LIMIT: Duration = Duration::from_millis(20);
+    let end = clock::now() + LIMIT;
+    loop {
+        let all = take_pending();
+        let others = all & !(1 << irq.0);
+        let pending = &percpu::this().pending;
+        pending.set(pending.get() | others);
+        if all != others || clock::now() > end {
+            return all != others;
+        }
+        core::hint::spin_loop();
+    }
 }
 
 /// True when [`take_pending`] would return something.

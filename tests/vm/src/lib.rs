@@ -12,6 +12,7 @@
 pub mod build;
 pub mod http;
 pub mod load;
+mod monitor;
 pub mod platforms;
 pub mod process;
 pub mod runner;

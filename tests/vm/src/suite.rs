@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::vm::Mode;
 
 mod builds;
+mod cards;
 mod console;
 mod exits;
 mod long;
@@ -84,6 +85,7 @@ pub fn all() -> VecDeque<Test> {
         network::tests(),
         machines::tests(),
         platforms::tests(),
+        cards::tests(),
         modules::tests(),
         testing::tests(),
     ];

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::http::{self, Reply};
+use crate::monitor;
 use crate::process::{Exit, Process};
 
 /// A machine may need this long before it answers: TCG on a busy host with two cores is slow.
@@ -158,14 +159,27 @@ impl Vm {
         self.start()?.expect(exit, limit)
     }
 
-    /// The QEMU command that `egg run` would start, for a shell; its files lie in `folder`.
-    pub fn qemu_command(mut self, folder: &Path) -> Result<String> {
+    /// Starts QEMU as `egg run` would, with its command changed, and with a monitor. Its files lie
+    /// in the folder, which is made. How it ends is QEMU's: see [`Running::expect_orderly`].
+    pub(crate) fn start_qemu(
+        mut self,
+        folder: &Path,
+        change: impl FnOnce(&str) -> String,
+    ) -> Result<Running> {
+        std::fs::create_dir_all(folder)?;
         self.flags.push("--dry-run".into());
         let output = self.command().env("XDG_CACHE_HOME", folder).output()?;
         if !output.status.success() {
             bail!("egg run --dry-run: {}", String::from_utf8_lossy(&output.stderr));
         }
-        Ok(String::from_utf8(output.stdout)?)
+        let line = change(String::from_utf8(output.stdout)?.trim());
+        let monitor = folder.join(monitor::SOCKET);
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("exec {line} -qmp unix:{},server=on,wait=off", monitor.display()));
+        let started = Instant::now();
+        Ok(Running { process: Process::start(command)?, ports: self.ports, started })
     }
 
     /// The command that starts it.
@@ -313,6 +327,18 @@ impl Running {
             return Ok(());
         }
         Err(self.explain(anyhow::anyhow!("ended with {got:?} instead of {exit:?}")))
+    }
+
+    /// For a machine of `Vm::start_qemu`: waits until the kernel ends it in order, having said this
+    /// of the program's end (`exit 0`).
+    pub fn expect_orderly(&mut self, end: &str, limit: Duration) -> Result<()> {
+        /// QEMU's status then.
+        const ORDERLY: Exit = Exit::Code(33);
+        self.expect(ORDERLY, limit)?;
+        if self.output().lines().any(|line| line == end) {
+            return Ok(());
+        }
+        Err(self.explain(anyhow::anyhow!("not {end:?}")))
     }
 
     /// How it ended.

@@ -4,7 +4,7 @@
 mod pci_face;
 mod ring;
 
-pub(crate) use pci_face::PciFace;
+pub(crate) use pci_face::{PciFace, plug_card};
 pub(crate) use ring::DeviceQueue;
 
 use base::PhysAddr;

@@ -54,6 +54,15 @@ impl Model for Space {
     }
 }
 
+/// Plugs in a function with this configuration space; returns it.
+pub(crate) fn plug_card(address: Address, space: Vec<u8>) -> Arc<Mutex<Vec<u8>>> {
+    let bytes = space.len();
+    let space = Arc::new(Mutex::new(space));
+    let model = Arc::new(Mutex::new(Space(Bytes(Arc::clone(&space)))));
+    hal::sim::plug(address, MmioWindow::of_model(model, bytes));
+    space
+}
+
 impl PciFace {
     /// A device as QEMU makes it on the machine `pc`.
     pub(crate) fn transitional(subsystem: u16) -> Self {

@@ -13,6 +13,13 @@ pub(in super::super) const MAX_PROCESSORS: usize = base::CpuId::COUNT_MAX;
 static APIC_IDS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
+/// How many lines the PC's old interrupt controllers have.
+pub(in super::super) const OLD_LINES: usize = 16;
+/// For each of them: the line of the I/O APICs, and these marks; 0 when nothing is said about it.
+static LINES: [AtomicU32; OLD_LINES] = [const { AtomicU32::new(0) }; OLD_LINES];
+const TOLD: u32 = 1 << 31;
+const ACTIVE_HIGH: u32 = 1 << 30;
+
 /// The local APIC ids of the processors that can be started, the boot processor among them.
 pub(in super::super) fn apic_ids() -> impl Iterator<Item = u32> {
     APIC_IDS.iter().take(COUNT.load(Relaxed)).map(|id| id.load(Relaxed))
@@ -29,7 +36,9 @@ fn add(apic_id: u32) {
 /// Reads them. `rsdp`: physical address of ACPI's root pointer, 0: none.
 pub(super) fn find(rsdp: u64) {
     let controllers = table(rsdp, *b"APIC");
-    if let Some(button) = table(rsdp, *b"FACP").and_then(|at| power_button(at, controllers)) {
+    // What stood before a part that makes no sense is taken as it is.
+    let _ = controllers.and_then(read_overrides);
+    if let Some(button) = table(rsdp, *b"FACP").and_then(power_button) {
         power::set_button(button);
     }
     if controllers.and_then(read_controllers).is_none() {
@@ -132,10 +141,7 @@ fn read_controllers(table: (u64, u64)) -> Option<()> {
 }
 
 /// The fixed power button (5.2.9, 4.8.3.1): `None` when the machine has none, or another kind.
-fn power_button(
-    (fadt, length): (u64, u64),
-    controllers: Option<(u64, u64)>,
-) -> Option<power::Button> {
+fn power_button((fadt, length): (u64, u64)) -> Option<power::Button> {
     const FLAGS: u64 = 112;
     const CONTROL_METHOD_BUTTON: u32 = 1 << 4;
     const HARDWARE_REDUCED: u32 = 1 << 20;
@@ -148,7 +154,9 @@ fn power_button(
     let enable = u16::from(read_at::<u8>(fadt + 88)? / 2);
     let status = port(56).filter(|port| *port != 0 && enable != 0)?;
     let interrupt = read_at::<u16>(fadt + 46)?;
-    let (line, active_low) = line_of(interrupt, controllers)?;
+    // Beyond the old controllers' it is a line of the I/O APICs itself.
+    let old = u8::try_from(interrupt).ok();
+    let (line, active_low) = old.map_or((u32::from(interrupt), true), line_of);
     Some(power::Button {
         status,
         enable: status.checked_add(enable)?,
@@ -159,19 +167,32 @@ fn power_button(
     })
 }
 
-/// Which line of the I/O APICs an interrupt of the old controllers is, and whether it is active
-/// low (5.2.12.5; without a word about it the system control interrupt is, 5.2.9).
-fn line_of(interrupt: u16, controllers: Option<(u64, u64)>) -> Option<(u32, bool)> {
+/// Notes which lines of the I/O APICs the interrupts of the old controllers are (5.2.12.5).
+fn read_overrides(controllers: (u64, u64)) -> Option<()> {
     const OVERRIDE: u8 = 2;
     const POLARITY: u16 = 3;
     const HIGH: u16 = 1;
-    let mut found = (u32::from(interrupt), true);
-    each_controller(controllers?, |entry, kind, bytes| {
-        if kind == OVERRIDE && bytes >= 10 && u16::from(read_at::<u8>(entry + 3)?) == interrupt {
+    each_controller(controllers, |entry, kind, bytes| {
+        if kind == OVERRIDE && bytes >= 10 {
             let flags = read_at::<u16>(entry + 8)?;
-            found = (read_at::<u32>(entry + 4)?, flags & POLARITY != HIGH);
+            let high = if flags & POLARITY == HIGH { ACTIVE_HIGH } else { 0 };
+            if let Some(line) = LINES.get(usize::from(read_at::<u8>(entry + 3)?)) {
+                line.store(
+                    read_at::<u32>(entry + 4)? & !ACTIVE_HIGH & !TOLD | TOLD | high,
+                    Relaxed,
+                );
+            }
         }
         Some(())
-    })?;
-    Some(found)
+    })
+}
+
+/// Which line of the I/O APICs an interrupt of the old controllers is, and whether it is active
+/// low, as the system control interrupt and those of PCI are without a word about it (5.2.9).
+pub(in super::super) fn line_of(interrupt: u8) -> (u32, bool) {
+    let told = LINES.get(usize::from(interrupt)).map_or(0, |line| line.load(Relaxed));
+    if told & TOLD == 0 {
+        return (u32::from(interrupt), true);
+    }
+    (told & !TOLD & !ACTIVE_HIGH, told & ACTIVE_HIGH == 0)
 }

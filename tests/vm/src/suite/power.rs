@@ -1,22 +1,17 @@
 //! The power button, as QEMU's monitor presses it, and SIGTERM for `egg`: the program gets SIGTERM,
 //! and time to end.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::build::{self, Variant};
-use crate::process::{Exit, Process};
+use crate::monitor::Monitor;
+use crate::process::Exit;
 use crate::suite::{LIMIT, Set, Test};
 use crate::vm::{BOOT_LIMIT, Mode, Vm};
 
-/// QEMU's status when the kernel ends the machine in order.
-const ORDERLY: Exit = Exit::Code(33);
 /// What a program is given, and what a busy host may add.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -36,52 +31,22 @@ pub(super) fn tests() -> Vec<Test> {
 fn button(mode: &Mode, kind: &str, how: &str, end: &str) -> Result<()> {
     let elf = build::go("programs/signals", build::NEWEST, Variant::Plain)?;
     let folder = build::target().join(format!("power-button/{kind}-{how}"));
-    std::fs::create_dir_all(&folder)?;
-    let line = Vm::of(&elf, mode).machine(kind).args([how]).qemu_command(&folder)?;
-    let monitor = folder.join("monitor");
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!(
-        "exec {} -qmp unix:{},server=on,wait=off",
-        line.trim(),
-        monitor.display()
-    ));
-    let mut machine = Process::start(command)?;
+    let vm = Vm::of(&elf, mode).machine(kind).args([how]);
+    let mut machine = vm.start_qemu(&folder, str::to_owned)?;
     // The kernel says so before the program does.
     let until = Instant::now() + BOOT_LIMIT;
     while machine.output().matches("ready").count() < 2 {
-        if machine.ended()?.is_some() || Instant::now() > until {
+        machine.still_runs()?;
+        if Instant::now() > until {
             bail!("the program did not start:\n{}", machine.output());
         }
         thread::sleep(Duration::from_millis(20));
     }
-    press(&monitor).context("the monitor")?;
+    Monitor::of(&folder)?.execute("system_powerdown", "")?;
     let pressed = Instant::now();
-    let status = machine.wait(LIMIT)?;
-    let output = machine.output();
-    if status != ORDERLY || !output.contains(&format!("{end}\n")) {
-        bail!("{status:?} instead of {end:?} with {ORDERLY:?}:\n{output}");
-    }
+    machine.expect_orderly(end, LIMIT)?;
     if end.starts_with("signal") && pressed.elapsed() < GRACE {
         bail!("it had {:?} only", pressed.elapsed());
-    }
-    Ok(())
-}
-
-/// Presses the button by way of QEMU's monitor (docs/interop/qmp-spec.rst there).
-fn press(monitor: &Path) -> Result<()> {
-    let mut stream = UnixStream::connect(monitor)?;
-    let mut answers = BufReader::new(stream.try_clone()?).lines();
-    for command in ["qmp_capabilities", "system_powerdown"] {
-        stream.write_all(format!("{{\"execute\": \"{command}\"}}\n").as_bytes())?;
-        loop {
-            let answer = answers.next().context("no answer")??;
-            if answer.contains("\"error\"") {
-                bail!("{command}: {answer}");
-            }
-            if answer.contains("\"return\"") {
-                break;
-            }
-        }
     }
     Ok(())
 }
