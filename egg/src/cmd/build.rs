@@ -62,6 +62,9 @@ fn progress() -> ProgressBar {
     bar
 }
 
+/// A network card, for QEMU.
+const NETWORK: &str = "-nic user,model=virtio-net-pci,hostfwd=tcp::8080-:80";
+
 /// How it is started, and where.
 fn starts(format: Format, output: &Path) -> Vec<(&'static str, String)> {
     let file = output.display().to_string();
@@ -73,7 +76,10 @@ fn starts(format: Format, output: &Path) -> Vec<(&'static str, String)> {
         Format::Elf => {
             add(
                 "QEMU",
-                format!("qemu-system-x86_64 -M microvm -cpu max -nographic -kernel {path}"),
+                format!(
+                    "qemu-system-x86_64 -M microvm,acpi=off -cpu max -nographic -global \
+                     virtio-mmio.force-legacy=false -nic user,model=virtio-net-device,hostfwd=tcp::8080-:80 -kernel {path}"
+                ),
             );
             add("Firecracker", format!("\"kernel_image_path\": \"{file}\" in the configuration"));
             add("Cloud Hypervisor", format!("cloud-hypervisor --kernel {path} --serial tty"));
@@ -86,13 +92,15 @@ fn starts(format: Format, output: &Path) -> Vec<(&'static str, String)> {
         Format::Iso => {
             add("USB stick", format!("dd if={path} of=/dev/sdX bs=1M conv=fsync"));
             add("a virtual machine", "put it in as its CD".to_owned());
-            add("QEMU", format!("qemu-system-x86_64 -cpu max -m 256 -cdrom {path}"));
+            add("QEMU", format!("qemu-system-x86_64 -cpu max -m 256 {NETWORK} -cdrom {path}"));
         }
         Format::Raw => {
             add("a PC's disk", format!("dd if={path} of=/dev/sdX bs=1M conv=fsync"));
             add(
                 "QEMU",
-                format!("qemu-system-x86_64 -cpu max -m 256 -drive format=raw,file={path}"),
+                format!(
+                    "qemu-system-x86_64 -cpu max -m 256 {NETWORK} -drive format=raw,file={path}"
+                ),
             );
             add(
                 "Google Cloud",
@@ -100,7 +108,7 @@ fn starts(format: Format, output: &Path) -> Vec<(&'static str, String)> {
             );
         }
         Format::Qcow2 => {
-            add("QEMU", format!("qemu-system-x86_64 -cpu max -m 256 -drive file={path}"));
+            add("QEMU", format!("qemu-system-x86_64 -cpu max -m 256 {NETWORK} -drive file={path}"));
             add("libvirt", format!("virt-install --import --disk {path} --osinfo generic"));
             add("Proxmox", format!("qm importdisk VMID {path} STORAGE"));
             add(

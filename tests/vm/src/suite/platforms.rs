@@ -1,7 +1,7 @@
 //! Images that boot by themselves: each form, by the firmware that it is for.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -53,6 +53,8 @@ pub(super) fn tests() -> Vec<Test> {
     }
     let whole = Test::new("platform/containers".into(), Set::Core, containers);
     tests.push(whole.with_own_machine());
+    let same = Test::new("platform/again".into(), Set::Core, again);
+    tests.push(same.with_own_machine());
     for (name, count, set) in [("few", 3, Set::Core), ("many", 50, Set::All)] {
         let name = format!("platform/damaged/{name}");
         let run = move |mode: &Mode| damaged(mode, count);
@@ -71,12 +73,32 @@ fn image(mode: &Mode, form: &str) -> Result<PathBuf> {
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{}.{form}", std::process::id()));
     if !path.is_file() {
-        let mut command = Command::new(egg);
-        command.args(["build", "--format", form, "-o"]).arg(&path).arg(elf);
-        command.args(["--", "-serve", "-http", ":80"]);
-        build::succeed(command)?;
+        build_image(egg, form, &elf, &path)?;
     }
     Ok(path)
+}
+
+fn build_image(egg: &Path, form: &str, elf: &Path, path: &Path) -> Result<()> {
+    let mut command = Command::new(egg);
+    command.args(["build", "--format", form, "-o"]).arg(path).arg(elf);
+    command.args(["--", "-serve", "-http", ":80"]);
+    build::succeed(command)
+}
+
+/// The same input gives the same bytes, GRUB's part too.
+fn again(mode: &Mode) -> Result<()> {
+    let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
+    let elf = build::go("programs/httpserve", build::NEWEST, Variant::Stripped)?;
+    for form in ["elf", "iso", "vmdk"] {
+        let first = image(mode, form)?;
+        let second = first.with_extension("again");
+        build_image(egg, form, &elf, &second)?;
+        if fs::read(first)? != fs::read(&second)? {
+            bail!("{form}: other bytes the second time");
+        }
+        fs::remove_file(second)?;
+    }
+    Ok(())
 }
 
 /// It answers, and ends as it was told to.
