@@ -22,9 +22,10 @@ use hal::MemoryStatistics;
 /// statfs magic of tmpfs.
 pub const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Says whether files may take `bytes` more. They leave a sixteenth of the memory, but not less
-/// than 1.5 MiB nor more than 64: a program that fills the file system is to see `ENOSPC`, not to
-/// end because it finds no page for its own next step.
+/// Says whether files may take `bytes` more. They leave a quarter of the memory, but not less than
+/// 1.5 MiB nor more than 1 GiB (Linux's tmpfs leaves half): a program that fills the file system is
+/// to see `ENOSPC`, not to end because it finds no page for its own next step, or its sockets none
+/// for their buffers.
 ///
 /// # Errors
 /// `ENOSPC`.
@@ -37,7 +38,7 @@ pub(crate) fn check_space(bytes: u64) -> Result<(), Errno> {
 
 /// Frames that files may still take.
 fn free_for_files(memory: &MemoryStatistics) -> u64 {
-    memory.free.saturating_sub((memory.total / 16).clamp(384, 16_384))
+    memory.free.saturating_sub((memory.total / 4).clamp(384, 1 << 18))
 }
 
 /// One file system in memory.
