@@ -198,7 +198,8 @@ var denied = numbers(
 	syscall.SYS_MLOCKALL, syscall.SYS_SHMAT, syscall.SYS_REMAP_FILE_PAGES, 329 /* pkey_mprotect */, 440, /* process_madvise */
 	453 /* map_shadow_stack */, 462 /* mseal */, 311, /* process_vm_writev */
 	syscall.SYS_ARCH_PRCTL, syscall.SYS_PRCTL, syscall.SYS_TIMER_CREATE, 317, /* seccomp */
-	syscall.SYS_CLOSE, 436 /* close_range */, syscall.SYS_DUP2, syscall.SYS_DUP3, syscall.SYS_SPLICE, syscall.SYS_TEE,
+	syscall.SYS_CLOSE, 436 /* close_range */, syscall.SYS_FCNTL, /* F_DUPFD to a number that tidy does not look at */
+	syscall.SYS_DUP2, syscall.SYS_DUP3, syscall.SYS_SPLICE, syscall.SYS_TEE,
 	syscall.SYS_SENDFILE, 326, /* copy_file_range */
 	syscall.SYS_READV, syscall.SYS_PREADV, 327 /* preadv2 */, syscall.SYS_RECVMSG, syscall.SYS_RECVMMSG, 310, /* process_vm_readv */
 	syscall.SYS_VMSPLICE, syscall.SYS_IOCTL, syscall.SYS_GETSOCKOPT, syscall.SYS_SET_ROBUST_LIST,
