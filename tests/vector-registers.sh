@@ -7,7 +7,7 @@
 # is allowed. So are the functions of hal/src/x86_64/wide.rs, which give back what they use.
 set -eu
 
-allowed='^<(wide_copy|wide_copy_guarded|wide_fill)>:$'
+allowed='^<(wide_copy|wide_fill)>:$'
 found=$(objdump --disassemble --no-show-raw-insn --no-addresses "$1" |
     awk -v allowed="$allowed" '
         /^<.*>:$/ { function_name = $0 }

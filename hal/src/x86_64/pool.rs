@@ -76,6 +76,8 @@ static POOL: SpinLock<Pool> = SpinLock::ranked(
 
 static FRAME_TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 static TOTAL: AtomicU64 = AtomicU64::new(0);
+/// What [`Pool::free`] said when the lock was last let go of: files ask for each page.
+static FREE_FRAMES: AtomicU64 = AtomicU64::new(0);
 pub(super) static HEAP_FRAMES: AtomicU64 = AtomicU64::new(0);
 
 /// The word of the frame at `address` in the frame table.
@@ -113,11 +115,17 @@ pub(super) unsafe fn init(ranges: &[(u64, u64)], table: *mut AtomicU32) {
     // 1/32 of memory, at least 768 KiB, at most 32 MiB.
     pool.reserve = (total / 32).clamp(192, 8192);
     TOTAL.store(total, Relaxed);
+    pool.tell_free();
 }
 
 impl Pool {
     fn free(&self) -> u64 {
         self.listed + self.unlisted
+    }
+
+    /// Lets everybody know, without the lock.
+    fn tell_free(&self) {
+        FREE_FRAMES.store(self.free(), Relaxed);
     }
 
     fn push(&mut self, block: u64, order: usize) {
@@ -245,7 +253,9 @@ pub(super) fn allocate(order: usize, purpose: Purpose) -> Result<u64, OutOfMemor
     if !pool.allows(purpose, 1 << order) {
         return Err(OutOfMemory);
     }
-    pool.allocate(order).ok_or(OutOfMemory)
+    let block = pool.allocate(order).ok_or(OutOfMemory);
+    pool.tell_free();
+    block
 }
 
 /// `frames` contiguous frames, aligned to `1 << order` frames; their bytes are arbitrary.
@@ -259,7 +269,7 @@ pub(super) fn allocate_range(
     }
     let whole = order.max(frames.next_power_of_two().ilog2() as usize);
     let block = allocate(whole, purpose)?;
-    POOL.lock().release_range(block + frames * PAGE_SIZE, (1 << whole) - frames);
+    give_back(block + frames * PAGE_SIZE, (1 << whole) - frames);
     Ok(block)
 }
 
@@ -268,7 +278,13 @@ pub(super) fn allocate_range(
 /// # Safety
 /// They came from [`allocate`] or [`allocate_range`], are given back once, and nobody uses them.
 pub(super) unsafe fn release_range(start: u64, frames: u64) {
-    POOL.lock().release_range(start, frames);
+    give_back(start, frames);
+}
+
+fn give_back(start: u64, frames: u64) {
+    let mut pool = POOL.lock();
+    pool.release_range(start, frames);
+    pool.tell_free();
 }
 
 /// A single frame; its bytes are arbitrary.
@@ -303,6 +319,7 @@ fn refill(purpose: Purpose) -> Result<u64, OutOfMemory> {
         cpu.cached()[..count].reverse_cells();
         cpu.frame_count.set(count);
     }
+    pool.tell_free();
     Ok(frame)
 }
 
@@ -324,6 +341,7 @@ pub(super) unsafe fn release_frame(frame: u64) {
     for slot in &cpu.cached()[CACHED_FRAMES / 2..] {
         pool.release(slot.get(), 0);
     }
+    pool.tell_free();
     cpu.frame_count.set(CACHED_FRAMES / 2);
 }
 
@@ -347,6 +365,6 @@ pub(super) fn has_room() -> bool {
 
 /// How much memory there is. Frames that the processors keep to themselves count as free.
 pub(super) fn statistics() -> MemoryStatistics {
-    let free = POOL.lock().free() + percpu::this().frame_count.get() as u64;
+    let free = FREE_FRAMES.load(Relaxed) + percpu::this().frame_count.get() as u64;
     MemoryStatistics { total: TOTAL.load(Relaxed), free, heap: HEAP_FRAMES.load(Relaxed) }
 }

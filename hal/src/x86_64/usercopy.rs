@@ -5,7 +5,8 @@
 
 use super::space::AddressSpace;
 use super::trap::guarded;
-use super::{features, presence, wide};
+use super::wide::{self, wide_from};
+use super::{features, presence};
 use crate::types::UserFault;
 use base::UserAddr;
 use base::address::USER_END;
@@ -29,7 +30,7 @@ macro_rules! close {
 unsafe extern "C" fn copy(to: *mut u8, from: *const u8, bytes: usize) -> usize {
     naked_asm!(
         open!(),
-        "cmp rdx, 512",
+        concat!("cmp rdx, ", wide_from!()),
         "jb 30f",
         "cmp byte ptr [rip + {fast}], 0",
         "je 27f",
@@ -103,7 +104,7 @@ unsafe extern "C" fn copy(to: *mut u8, from: *const u8, bytes: usize) -> usize {
         smap = sym features::SMAP,
         fast = sym features::FAST_STRINGS,
         wide = sym wide::USABLE,
-        copy_wide = sym wide::copy_guarded,
+        copy_wide = sym wide::copy,
     )
 }
 

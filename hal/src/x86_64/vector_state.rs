@@ -1,11 +1,11 @@
 //! The x87, SSE, AVX and AVX-512 registers of a thread.
 //!
 //! They stay in the processor when the thread traps, because kernel code does not use them (but
-//! for [`super::wide`], which gives them back). Each
-//! processor remembers whose they are; only when another thread wants to run there are they saved
-//! (XSAVEOPT, standard format) and the other's loaded. With more than one processor they are saved
-//! when the thread goes to sleep or waits for its turn ([`park`]), because it may go on elsewhere;
-//! if it does not, they need not be loaded again.
+//! for [`super::wide`], which gives them back). Each processor remembers whose they are; only when
+//! another thread wants to run there are they saved (XSAVEOPT, standard format) and the other's
+//! loaded. With more than one processor they are saved when the thread goes to sleep or waits for
+//! its turn ([`park`]), because it may go on elsewhere; if it does not, they need not be loaded
+//! again.
 //!
 //! Invariant: what is in a processor's registers was loaded from its owner's area by that
 //! processor, and the area was not written since but by saving them. XSAVEOPT may leave out what

@@ -67,33 +67,12 @@ macro_rules! give_back {
 
 /// Copies blocks of 128 bytes from rsi to rdi, rdx bytes in all, at least 128. On return the three
 /// say what is left. Destroys rcx, r9 and r10.
+///
+/// Each load and store may fault: then a whole block is left, and the caller's smaller steps find
+/// the byte. Where that is a bug of the kernel's, these are what ends it.
 #[unsafe(export_name = "wide_copy")]
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn copy() {
-    naked_asm!(
-        borrow!(),
-        "sub rdx, 128",
-        "30: vmovdqu ymm0, [rsi]",
-        "vmovdqu ymm1, [rsi + 32]",
-        "vmovdqu ymm2, [rsi + 64]",
-        "vmovdqu ymm3, [rsi + 96]",
-        "vmovdqu [rdi], ymm0",
-        "vmovdqu [rdi + 32], ymm1",
-        "vmovdqu [rdi + 64], ymm2",
-        "vmovdqu [rdi + 96], ymm3",
-        "add rsi, 128",
-        "add rdi, 128",
-        "sub rdx, 128",
-        "jae 30b",
-        "add rdx, 128",
-        give_back!(),
-    )
-}
-
-/// As [`copy`], where each load and store may fault: then a whole block is left.
-#[unsafe(export_name = "wide_copy_guarded")]
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn copy_guarded() {
     naked_asm!(
         borrow!(),
         "sub rdx, 128",

@@ -154,7 +154,9 @@ impl Rings {
         socket.abort();
         // As much is kept as is in use, so that what a busy time left goes with it.
         let most = self.used.max(2 * ring.sizes.total()).min(self.limit / 8);
-        self.pool.push(ring);
+        if ring.sizes.total() <= most {
+            self.pool.push(ring);
+        }
         let mut pooled: usize = self.pool.iter().map(|ring| ring.sizes.total()).sum();
         while self.pool.len() > POOL_MAX || pooled > most {
             // The oldest first.

@@ -78,9 +78,17 @@ impl Flight {
     pub(super) fn enters(&self, carrier: &Arc<UnixSocket>, rights: &[Right]) {
         if self.moves(rights) {
             let carrier = Arc::downgrade(carrier);
-            self.carriers.lock().insert(place(&carrier), carrier);
+            let mut carriers = self.carriers.lock();
+            carriers.insert(place(&carrier), carrier);
             self.has_carriers.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The socket at this place carries nothing any more.
+    fn forget(&self, at: Place) {
+        let mut carriers = self.carriers.lock();
+        carriers.remove(&at);
+        self.has_carriers.store(!carriers.is_empty(), Ordering::Relaxed);
     }
 
     /// `rights` are about to be taken out of a queue, or copied, whose lock is held.
@@ -137,7 +145,7 @@ impl Flight {
     /// Notes what lies in a socket's queue. One that carries nothing any more is forgotten.
     fn search(&self, at: Place, socket: &Weak<UnixSocket>, graph: &mut Graph) {
         let Some(socket) = socket.upgrade() else {
-            self.carriers.lock().remove(&at);
+            self.forget(at);
             return graph.searched(at, Vec::new());
         };
         let found = {
@@ -150,9 +158,7 @@ impl Flight {
             let mut found: Vec<_> = sockets.collect();
             if found.is_empty() {
                 // Under the queue's lock, so that nothing is put there in between.
-                let mut carriers = self.carriers.lock();
-                carriers.remove(&at);
-                self.has_carriers.store(!carriers.is_empty(), Ordering::Relaxed);
+                self.forget(at);
             }
             let waiting = state.listener.iter().flat_map(super::socket::Listener::waiting);
             found.extend(waiting.map(|socket| (Arc::downgrade(socket), Held::ByListener)));
