@@ -15,7 +15,7 @@ use core::time::Duration;
 use hal::clock;
 use vfs::eventfd::EventFd;
 use vfs::inotify::{Event, Inotify};
-use vfs::memory::{MemoryFs, MemoryInode, Seals};
+use vfs::memory::{MemoryInode, Seals};
 use vfs::pipe::Pipe;
 use vfs::timerfd::{TimerFd, TimerSetting};
 use vfs::{FileRef, OpenFile, OpenFlags, Place};
@@ -27,6 +27,8 @@ const EVENTFD: Argument =
 const TIMERFD: Argument = Flags(&[(0o2_000_000, "TFD_CLOEXEC"), (0o4_000, "TFD_NONBLOCK")]);
 const SETTIME: Argument = Flags(&[(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")]);
 const INOTIFY: Argument = Flags(&[(0o2_000_000, "IN_CLOEXEC"), (0o4_000, "IN_NONBLOCK")]);
+
+const MEMFD: &str = "MFD_HUGETLB is EINVAL; all together hold at most a quarter of the memory";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -45,7 +47,7 @@ pub const ROWS: &[Row] = &[
         |call| timerfd_settime(call).into(),
     ),
     full(nr::TIMERFD_GETTIME, "timerfd_gettime", &[Fd, Hex], |call| timerfd_gettime(call).into()),
-    partial(nr::MEMFD_CREATE, "memfd_create", &[Path, Hex], "MFD_HUGETLB is EINVAL", |call| {
+    partial(nr::MEMFD_CREATE, "memfd_create", &[Path, Hex], MEMFD, |call| {
         memfd_create(call).into()
     }),
     full(nr::INOTIFY_INIT, "inotify_init", &[], |call| inotify_init(call, 0).into()),
@@ -197,8 +199,6 @@ fn memfd_create(call: &Call<'_>) -> Result<usize, Errno> {
     const ALLOW_SEALING: u32 = 2;
     const NOEXEC_SEAL: u32 = 8;
     const EXEC: u32 = 16;
-    /// Device of the kernel's internal tmpfs.
-    const DEVICE: u64 = 1;
     let flags = call.unsigned(1);
     if flags & !(MFD_CLOEXEC | ALLOW_SEALING | NOEXEC_SEAL | EXEC) != 0
         || flags & (NOEXEC_SEAL | EXEC) == NOEXEC_SEAL | EXEC
@@ -210,8 +210,7 @@ fn memfd_create(call: &Call<'_>) -> Result<usize, Errno> {
         name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::EINVAL } else { errno })?;
     let sealable = flags & (ALLOW_SEALING | NOEXEC_SEAL) != 0;
     let permissions = if flags & NOEXEC_SEAL != 0 { 0o666 } else { 0o777 };
-    let fs = MemoryFs::detached("tmpfs", DEVICE);
-    let inode = MemoryInode::unnamed(&fs, permissions, sealable);
+    let inode = MemoryInode::unnamed(call.process().vfs.nameless(), permissions, sealable);
     if flags & NOEXEC_SEAL != 0
         && let Some(seals) = inode.seals()
     {

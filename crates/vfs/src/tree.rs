@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::file::FileRef;
 use crate::inode::{Inode, InodeId, InodeRef, Place};
+use crate::memory::MemoryFs;
 use crate::metadata::{FileType, Metadata};
 use crate::path::{At, End, Walk};
 use alloc::boxed::Box;
@@ -35,6 +36,7 @@ pub struct Vfs {
     devices: SpinLock<BTreeMap<u64, Arc<dyn Device>>>,
     /// Held while names change, so that what was checked still holds when it is done.
     pub(crate) names: SpinLock<()>,
+    nameless: Arc<MemoryFs>,
 }
 
 /// What a path leads to: an inode, or (through `/proc/self/fd`) an open file that has none.
@@ -74,7 +76,14 @@ impl Vfs {
             mounts: SpinLock::new(alloc::vec![Arc::new(mount)]),
             devices: SpinLock::default(),
             names: SpinLock::ranked(Rank::Names, ()),
+            nameless: MemoryFs::nameless(),
         })
+    }
+
+    /// The file system of memfd_create(2).
+    #[must_use]
+    pub fn nameless(&self) -> &Arc<MemoryFs> {
+        &self.nameless
     }
 
     /// The root directory.

@@ -1,7 +1,9 @@
 //! The bytes of a regular file: a sparse map of page frames above bytes of the boot archive.
 
+use super::Pages;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use base::{Errno, PAGE_SIZE};
 use hal::memory::Frame;
 
@@ -21,7 +23,6 @@ pub(crate) enum Piece {
 }
 
 /// The content of one file.
-#[derive(Default)]
 pub(crate) struct Content {
     /// Length in bytes.
     bytes: u64,
@@ -29,6 +30,14 @@ pub(crate) struct Content {
     base: &'static [u8],
     chunks: BTreeMap<u64, Chunk>,
     own_pages: u64,
+    /// Where they are counted.
+    pages: Arc<Pages>,
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.pages.give(self.own_pages);
+    }
 }
 
 fn split(page: u64) -> (u64, usize) {
@@ -36,9 +45,10 @@ fn split(page: u64) -> (u64, usize) {
 }
 
 impl Content {
-    /// The content of a file in the archive, in place.
-    pub(crate) fn of_archive(base: &'static [u8]) -> Self {
-        Self { bytes: base.len() as u64, base, ..Self::default() }
+    /// What a file holds at first: bytes of the archive in place, or none.
+    pub(crate) fn new(pages: &Arc<Pages>, base: &'static [u8]) -> Self {
+        let pages = Arc::clone(pages);
+        Self { bytes: base.len() as u64, base, chunks: BTreeMap::new(), own_pages: 0, pages }
     }
 
     /// Length in bytes.
@@ -85,8 +95,11 @@ impl Content {
         if let Some(frame) = self.own_frame(page) {
             return Ok(frame.clone());
         }
-        super::check_space(PAGE_SIZE)?;
-        let frame = Frame::zeroed().map_err(|_| Errno::ENOSPC)?;
+        self.pages.take()?;
+        let frame = Frame::zeroed().map_err(|_| {
+            self.pages.give(1);
+            Errno::ENOSPC
+        })?;
         if let Some(from) = self.base_of(page) {
             frame.write(0, from);
         }
@@ -170,6 +183,7 @@ impl Content {
             }
         }
         self.own_pages -= freed;
+        self.pages.give(freed);
         self.chunks.retain(|_, slots| slots.iter().any(Option::is_some));
     }
 
@@ -204,7 +218,17 @@ impl Content {
     /// fallocate: gives every page in `start..end` a frame.
     pub(crate) fn reserve(&mut self, start: u64, end: u64) -> Result<(), Errno> {
         let pages = start / PAGE_SIZE..end.div_ceil(PAGE_SIZE);
-        super::check_space((pages.end - pages.start).saturating_mul(PAGE_SIZE))?;
+        // Before any is given. No file is longer than it may have pages and be counted through.
+        if pages.end - pages.start > self.pages.limit() {
+            return Err(Errno::ENOSPC);
+        }
+        let is_missing =
+            |page: &u64| self.own_frame(*page).is_none() && self.base_of(*page).is_none();
+        let missing = pages.clone().filter(is_missing).count() as u64;
+        super::check_space(missing.saturating_mul(PAGE_SIZE))?;
+        if missing > self.pages.free() {
+            return Err(Errno::ENOSPC);
+        }
         for page in pages {
             if self.base_of(page).is_none() {
                 self.own(page)?;

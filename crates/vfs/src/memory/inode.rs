@@ -67,7 +67,7 @@ impl MemoryInode {
     /// An inode without a name yet: links are 0, or 2 for a directory.
     pub(super) fn new(fs: &Arc<MemoryFs>, new: &NewInode<'_>) -> Arc<Self> {
         let body = match new.kind {
-            NewKind::Regular => Body::Regular(Regular::default()),
+            NewKind::Regular => Body::Regular(Regular::new(Content::new(&fs.pages, &[]))),
             NewKind::Directory => {
                 Body::Directory(SpinLock::ranked(Rank::Directory, Directory::default()))
             }
@@ -87,7 +87,7 @@ impl MemoryInode {
         modified: WallTime,
         data: &'static [u8],
     ) -> Arc<Self> {
-        let body = Body::Regular(Regular::new(Content::of_archive(data)));
+        let body = Body::Regular(Regular::new(Content::new(&fs.pages, data)));
         Self::of_body(fs, FileType::Regular, permissions, owner, modified, body)
     }
 

@@ -17,28 +17,64 @@ use crate::metadata::FileType;
 use alloc::sync::Arc;
 use base::{Errno, PAGE_SIZE};
 use core::sync::atomic::{AtomicU64, Ordering};
-use hal::MemoryStatistics;
 
 /// statfs magic of tmpfs.
 pub const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Says whether files may take `bytes` more. They leave a quarter of the memory, but not less than
-/// 1.5 MiB nor more than 1 GiB (Linux's tmpfs leaves half): a program that fills the file system is
-/// to see `ENOSPC`, not to end because it finds no page for its own next step, or its sockets none
-/// for their buffers.
+/// Frames that files leave to the kernel and to the program.
+const RESERVE_FRAMES: u64 = 64;
+
+/// Says whether files may take `bytes` more.
 ///
 /// # Errors
 /// `ENOSPC`.
 pub(crate) fn check_space(bytes: u64) -> Result<(), Errno> {
-    if free_for_files(&hal::memory::statistics()) < bytes.div_ceil(PAGE_SIZE) {
+    if free_frames() < bytes.div_ceil(PAGE_SIZE) {
         return Err(Errno::ENOSPC);
     }
     Ok(())
 }
 
-/// Frames that files may still take.
-fn free_for_files(memory: &MemoryStatistics) -> u64 {
-    memory.free.saturating_sub((memory.total / 4).clamp(384, 1 << 18))
+fn free_frames() -> u64 {
+    hal::memory::statistics().free.saturating_sub(RESERVE_FRAMES)
+}
+
+/// The pages that the files of a file system hold. They are bounded, as on Linux (tmpfs(5),
+/// `size`): a program that fills the file system is to see `ENOSPC`, not to end because it finds no
+/// page for its own next step.
+pub(crate) struct Pages {
+    used: AtomicU64,
+    /// They may be this part of the memory.
+    part: u64,
+}
+
+impl Pages {
+    /// How many there may be.
+    pub(crate) fn limit(&self) -> u64 {
+        hal::memory::statistics().total / self.part
+    }
+
+    /// How many there may be besides.
+    pub(crate) fn free(&self) -> u64 {
+        self.limit().saturating_sub(self.used.load(Ordering::Relaxed))
+    }
+
+    /// One more.
+    ///
+    /// # Errors
+    /// `ENOSPC`.
+    pub(crate) fn take(&self) -> Result<(), Errno> {
+        if self.used.fetch_add(1, Ordering::Relaxed) < self.limit() {
+            return Ok(());
+        }
+        self.give(1);
+        Err(Errno::ENOSPC)
+    }
+
+    /// So many fewer.
+    pub(crate) fn give(&self, pages: u64) {
+        self.used.fetch_sub(pages, Ordering::Relaxed);
+    }
 }
 
 /// One file system in memory.
@@ -48,22 +84,32 @@ pub struct MemoryFs {
     next_inode: AtomicU64,
     /// Inodes alive.
     inodes: AtomicU64,
+    pages: Arc<Pages>,
 }
 
 impl MemoryFs {
     /// An empty file system and its root directory. `name`: as /proc/mounts shows it.
     #[must_use]
     pub fn root(name: &'static str, device: u64, root_permissions: u32) -> Arc<MemoryInode> {
-        let fs = Self::detached(name, device);
+        let fs = Self::detached(name, device, 2);
         let root =
             NewInode { kind: NewKind::Directory, permissions: root_permissions, user: 0, group: 0 };
         MemoryInode::new(&fs, &root)
     }
 
-    /// A file system without a root, for files without a name (memfd).
+    /// The file system of files that never had a name (memfd_create). Linux does not bound it; here
+    /// what is in it and in the root together leaves a quarter of the memory.
     #[must_use]
-    pub fn detached(name: &'static str, device: u64) -> Arc<Self> {
-        Arc::new(Self { name, device, next_inode: AtomicU64::new(1), inodes: AtomicU64::new(0) })
+    pub fn nameless() -> Arc<Self> {
+        const DEVICE: u64 = 1;
+        Self::detached("tmpfs", DEVICE, 4)
+    }
+
+    /// Without a root; `part`: what part of the memory its files may take.
+    fn detached(name: &'static str, device: u64, part: u64) -> Arc<Self> {
+        let pages = Arc::new(Pages { used: AtomicU64::new(0), part });
+        let (next_inode, inodes) = (AtomicU64::new(1), AtomicU64::new(0));
+        Arc::new(Self { name, device, next_inode, inodes, pages })
     }
 
     fn next_number(&self) -> u64 {
@@ -86,8 +132,8 @@ impl FileSystem for MemoryFs {
         let used = self.inodes.load(Ordering::Relaxed);
         FileSystemStatistics {
             magic: TMPFS_MAGIC,
-            blocks: memory.total,
-            free: free_for_files(&memory),
+            blocks: self.pages.limit(),
+            free: self.pages.free().min(free_frames()),
             inodes: memory.total.max(used),
             inodes_free: memory.total.saturating_sub(used),
         }

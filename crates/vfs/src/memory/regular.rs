@@ -67,12 +67,6 @@ pub(crate) struct Regular {
     seals: Seals,
 }
 
-impl Default for Regular {
-    fn default() -> Self {
-        Self::new(Content::default())
-    }
-}
-
 impl Regular {
     pub(super) fn new(content: Content) -> Self {
         // Only memfd_create with MFD_ALLOW_SEALING lets seals in.
