@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use bundle::config::Size;
+use bundle::config::{Console, Keymap, Size};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
@@ -78,6 +78,12 @@ pub(crate) struct ContentArgs {
     /// Folder of the machine in which the program starts [default: /]
     #[arg(long, value_name = "PATH")]
     pub(crate) workdir: Option<String>,
+    /// Where the console is, on a machine with a screen: both, serial or screen [default: both]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) console: Option<Console>,
+    /// Layout of the keyboard at the screen: us, de, fr or uk [default: us]
+    #[arg(long, value_name = "LAYOUT")]
+    pub(crate) keymap: Option<Keymap>,
     /// Kernel to boot instead of the one within egg, in QEMU's machines
     #[arg(long, value_name = "ELF", env = "EGG_KERNEL")]
     pub(crate) kernel: Option<PathBuf>,

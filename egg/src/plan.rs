@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bundle::config::{Config, Size, Window};
+use bundle::config::{Config, Console, Keymap, Size, Window};
 
 use crate::cli::{ContentArgs, MachineKind, RunArgs};
 use crate::exit::{Code, Failure};
@@ -73,6 +73,8 @@ pub(crate) struct Plan {
     workdir: Option<String>,
     memory: Option<Size>,
     cpus: Option<u32>,
+    console: Option<Console>,
+    keymap: Option<Keymap>,
     trace: bool,
     verbose: bool,
     terminal: Option<String>,
@@ -117,6 +119,8 @@ impl Plan {
             workdir: args.workdir.as_deref().map(workdir).transpose()?,
             memory: args.memory,
             cpus: args.cpus,
+            console: args.console,
+            keymap: args.keymap,
             process: false,
             trace: false,
             verbose: false,
@@ -156,6 +160,8 @@ impl Plan {
         }
         config.memory = self.memory.or(config.memory);
         config.cpus = self.cpus.or(config.cpus);
+        config.console = self.console.unwrap_or(config.console);
+        config.keymap = self.keymap.unwrap_or(config.keymap);
         config.trace |= self.trace;
         config.verbose |= self.verbose;
         config.tty = self.terminal.is_some();

@@ -21,7 +21,7 @@
 //! | [`irq`] | device interrupts: lines, messages, what is pending |
 //! | [`dma`], [`mmio`], [`pci`] | what drivers need |
 //! | [`vdso`] | clock functions that run inside the program |
-//! | [`entropy`], [`console`], [`power`] | seeds, the serial port, the end |
+//! | [`entropy`], [`console`], [`keyboard`], [`power`] | seeds, the serial port, keys, the end |
 #![cfg_attr(target_os = "none", no_std)]
 
 extern crate alloc;
@@ -45,10 +45,10 @@ pub use arch::boot;
 pub use arch::host;
 #[cfg(not(any(target_os = "none", eggos_process)))]
 pub use arch::sim;
-pub use arch::{clock, console, cpu, entropy, irq, memory, power, space, user, usercopy};
+pub use arch::{clock, console, cpu, entropy, irq, keyboard, memory, power, space, user, usercopy};
 #[cfg(not(eggos_process))]
 pub use arch::{dma, mmio, pci};
 pub use types::{
     Access, Exception, HeapClass, MemoryStatistics, OutOfMemory, PageFault, PageProtection,
-    Registers, Trap, UserFault, VdsoParameters, vector,
+    Registers, Trap, Typed, UserFault, VdsoParameters, vector,
 };

@@ -69,6 +69,15 @@ pub struct HeapClass {
     pub frames_per_slab: u64,
 }
 
+/// A byte of the PC's keyboard controller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Typed {
+    /// From the keyboard, in its code set 1.
+    Keyboard(u8),
+    /// From the mouse.
+    Mouse(u8),
+}
+
 /// The kind of access that faulted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {

@@ -1,5 +1,6 @@
 //! The machine from power-on to the program's end.
 
+use crate::display;
 use alloc::format;
 use alloc::vec::Vec;
 use base::PAGE_SIZE;
@@ -15,10 +16,15 @@ hal::entry!(main);
 
 fn main(info: BootInfo) -> ! {
     base::sync::cpus_are_told_by(hal::cpu::current);
+    let frame = display::find(info.framebuffer);
     let (archive, config) = match settings(&info) {
         Ok(settings) => settings,
-        Err(problem) => refuse(&problem),
+        Err(problem) => {
+            let _ = frame.and_then(|frame| display::start(frame, &Config::default()));
+            refuse(&problem)
+        }
     };
+    let display = frame.and_then(|frame| display::start(frame, &config));
     let verbose = config.verbose;
     if verbose {
         say_machine(&info);
@@ -41,6 +47,7 @@ fn main(info: BootInfo) -> ! {
         seed,
         cpus,
         console_irq: hal::console::irq(),
+        display,
         button_irq: hal::power::button(),
         shuffle: None,
         script: None,
@@ -120,6 +127,7 @@ fn refuse(problem: &StartError) -> ! {
         hal::console::control(&format!("refused {problem}"));
     } else {
         say(format_args!("eggos: {problem}\n"));
+        hal::console::linger();
     }
     hal::power::off(true)
 }

@@ -8,6 +8,9 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod bare;
 
+#[cfg(target_os = "none")]
+mod display;
+
 #[cfg(eggos_process)]
 mod process;
 

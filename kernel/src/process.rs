@@ -80,6 +80,7 @@ fn system(image: &'static [u8], links: Vec<Link>) -> Result<System, StartError> 
         seed,
         cpus,
         console_irq: hal::console::irq(),
+        display: None,
         button_irq: hal::power::button(),
         shuffle: None,
         script: None,

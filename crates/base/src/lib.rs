@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod address;
+pub mod display;
 pub mod errno;
 pub mod id;
 pub mod io;

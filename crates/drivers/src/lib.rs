@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod command_line;
+pub mod display;
 pub mod e1000;
 mod pci;
 mod probe;
@@ -20,4 +21,5 @@ mod probe;
 mod testing;
 pub mod virtio;
 
+pub use display::Frame;
 pub use probe::{AttachedNet, Devices, probe};

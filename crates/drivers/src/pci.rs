@@ -139,7 +139,7 @@ impl Function {
     }
 
     /// The address of a memory BAR. `None` when it is none, or firmware gave it no address.
-    fn bar(&self, index: u8) -> Option<PhysAddr> {
+    pub(crate) fn bar(&self, index: u8) -> Option<PhysAddr> {
         const IO: u32 = 1;
         const WIDTH: u32 = 6;
         const WIDTH_64: u32 = 4;

@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod console;
+mod display;
 mod go_environment;
 mod line;
 mod network;
@@ -18,6 +19,7 @@ mod step;
 mod target;
 
 pub use console::Console;
+pub use display::Display;
 pub use network::Link;
 pub use start::{Parts, StartError, System, settings};
 pub use step::Next;

@@ -1,6 +1,7 @@
 //! Putting the parts together.
 
 use crate::console::Console;
+use crate::display::{Display, Keys};
 use crate::go_environment;
 use crate::network::{Link, Network};
 use crate::root;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub cpus: u32,
     /// What typing raises.
     pub console_irq: Option<Irq>,
+    /// The screen, when the console is there.
+    pub display: Option<Display>,
     /// What the power button raises.
     pub button_irq: Option<Irq>,
     /// Chooses among runnable tasks; `None`: first come, first served.
@@ -135,6 +138,7 @@ pub struct System {
     pub(crate) console: Console,
     pub(crate) console_interrupts: u64,
     pub(crate) button_interrupts: u64,
+    pub(crate) keys: Option<Keys>,
     pub(crate) target: Arc<Target>,
     /// Paths of what goes back to the host in the end.
     pub(crate) returns: Vec<String>,
@@ -152,6 +156,7 @@ impl System {
         let bits = |irq: Option<Irq>| irq.map_or(0, |irq| 1 << irq.0);
         let (console_interrupts, button_interrupts) =
             (bits(parts.console_irq), bits(parts.button_irq));
+        let keys = parts.display.map(|display| Keys::new(&display, &mut config));
         let memory = hal::memory::statistics();
         let free_mebibytes = memory.free * base::PAGE_SIZE / (1 << 20);
         go_environment::fit_to_memory(&mut config.env, free_mebibytes);
@@ -203,6 +208,7 @@ impl System {
             console,
             console_interrupts,
             button_interrupts,
+            keys,
             target,
             returns,
             ending: AtomicBool::new(false),

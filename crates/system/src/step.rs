@@ -1,5 +1,6 @@
 //! The loop that everything hangs on, and one step of it. Each CPU runs it.
 
+use crate::display::Keys;
 use crate::start::System;
 use alloc::format;
 use alloc::string::String;
@@ -61,6 +62,9 @@ impl System {
             self.target.terminate();
         }
         let now = clock::now();
+        if let Some(keys) = &self.keys {
+            keys.serve(now, pending, &self.console.tty);
+        }
         self.network.poll_if_due(now, pending);
         self.machine.timers.expire(now);
         self.machine.begin_turn(now);
@@ -86,7 +90,8 @@ impl System {
         }
         let timer = self.machine.timers.next();
         let network = self.network.next_deadline();
-        let first = [timer, network].into_iter().flatten().min();
+        let screen = self.keys.as_ref().and_then(Keys::next_deadline);
+        let first = [timer, network, screen].into_iter().flatten().min();
         if first.is_some_and(|deadline| deadline <= now) {
             self.executor.finish_idle();
             return Next::Again;

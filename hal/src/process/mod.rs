@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod entropy;
 pub mod host;
 pub mod irq;
+pub mod keyboard;
 mod large;
 pub mod memory;
 mod panic;

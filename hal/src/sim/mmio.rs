@@ -69,6 +69,19 @@ impl MmioWindow {
         })
     }
 
+    /// Maps a picture, as [`MmioWindow::map`].
+    #[must_use]
+    pub fn map_picture(physical: PhysAddr, bytes: usize) -> Option<Self> {
+        Self::map(physical, bytes)
+    }
+
+    /// Stores words one after the other from an offset on: those that lie inside.
+    pub fn write_words(&self, offset: usize, words: &[u32]) {
+        for (at, word) in words.iter().enumerate() {
+            self.write_u32(offset + at * size_of::<u32>(), *word);
+        }
+    }
+
     /// A window onto a simulated device.
     pub fn of_model(model: Arc<Mutex<dyn Model>>, bytes: usize) -> Self {
         Self { model, start: 0, bytes }

@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod dma;
 pub mod entropy;
 pub mod irq;
+pub mod keyboard;
 mod large;
 pub mod memory;
 pub mod mmio;

@@ -53,6 +53,11 @@ pub fn plug(address: super::pci::Address, window: MmioWindow) {
     super::pci::plug(address, window);
 }
 
+/// Types on the keyboard: codes of its set 1.
+pub fn type_keys(codes: &[u8]) {
+    super::keyboard::type_codes(codes);
+}
+
 /// Sets the clock.
 pub fn set_now(now: Instant) {
     super::clock::set(now);

@@ -1,9 +1,11 @@
 //! The serial port (16550 at COM1), and the control channel to the host command (debug console).
 
+use super::clock;
 use super::instructions::Port;
 use super::irq::{self, Irq};
-use base::sync::{Rank, SpinLock};
+use base::sync::{Once, Rank, SpinLock};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::time::Duration;
 
 // SAFETY: a serial port and the debug console only move bytes.
 const DATA: Port = unsafe { Port::at(0x3f8) };
@@ -77,10 +79,60 @@ pub fn irq() -> Option<Irq> {
     (id != NO_IRQ).then_some(Irq(id))
 }
 
+/// What shows the console's output beside the serial port, and shows the last words of a kernel
+/// that fails, when no lock can be trusted.
+#[derive(Clone, Copy)]
+pub struct Mirror {
+    /// Shows bytes.
+    pub write: fn(&[u8]),
+    /// Shows bytes, taking no locks and no memory.
+    pub write_last: fn(&[u8]),
+}
+
+static MIRROR: Once<Mirror> = Once::new();
+
+/// From now on output is shown there too. Once.
+pub fn set_mirror(mirror: Mirror) {
+    MIRROR.call_once(|| mirror);
+}
+
+/// Leaves the serial port alone from now on.
+pub fn leave_serial() {
+    SERIAL.store(false, Relaxed);
+    IRQ.store(NO_IRQ, Relaxed);
+    INTERRUPT_ENABLE.write8(0);
+}
+
 /// Writes bytes as they are.
 pub fn write(bytes: &[u8]) {
-    let _guard = LOCK.lock();
+    {
+        let _guard = LOCK.lock();
+        write_unlocked(bytes);
+    }
+    if let Some(mirror) = MIRROR.get() {
+        (mirror.write)(bytes);
+    }
+}
+
+/// Waits for somebody to read the screen, when there is one and no host command that reads the
+/// console: what follows is the end of the machine.
+pub fn linger() {
+    const TIME: Duration = Duration::from_secs(30);
+    if MIRROR.get().is_none() || CONTROL_CHANNEL.load(Relaxed) {
+        return;
+    }
+    let end = clock::now() + TIME;
+    while clock::now() < end {
+        core::hint::spin_loop();
+    }
+}
+
+/// Writes the last words of a kernel that fails.
+pub(super) fn write_last(bytes: &[u8]) {
     write_unlocked(bytes);
+    if let Some(mirror) = MIRROR.get() {
+        (mirror.write_last)(bytes);
+    }
 }
 
 /// Sends a line to the host command, and bytes as they are that the line announces; nothing of

@@ -1,7 +1,8 @@
 //! Device registers.
 
 use super::boot::map;
-use super::{apic, ioapic, paging};
+use super::paging::{self, Caching};
+use super::{apic, ioapic};
 use base::PhysAddr;
 
 /// A window of device registers.
@@ -45,13 +46,34 @@ impl MmioWindow {
     /// controllers.
     #[must_use]
     pub fn map(physical: PhysAddr, bytes: usize) -> Option<Self> {
+        Self::map_as(physical, bytes, Caching::Off)
+    }
+
+    fn map_as(physical: PhysAddr, bytes: usize, caching: Caching) -> Option<Self> {
         let start = physical.0 & !(base::PAGE_SIZE - 1);
         let end =
             physical.0.checked_add(bytes as u64)?.checked_next_multiple_of(base::PAGE_SIZE)?;
         if map::has_memory(start, end) || apic::owns(start, end) || ioapic::owns(start, end) {
             return None;
         }
-        Some(Self { start: paging::map_device(physical.0, bytes as u64)?, bytes })
+        Some(Self { start: paging::map_device_as(physical.0, bytes as u64, caching)?, bytes })
+    }
+
+    /// Maps a picture: stores are gathered, and loads are slow. `None` as above.
+    #[must_use]
+    pub fn map_picture(physical: PhysAddr, bytes: usize) -> Option<Self> {
+        Self::map_as(physical, bytes, Caching::Combining)
+    }
+
+    /// Stores words one after the other from an offset on: those that lie inside.
+    pub fn write_words(&self, offset: usize, words: &[u32]) {
+        let inside = self.bytes.saturating_sub(offset) / size_of::<u32>();
+        let Some(start) = self.at(offset, size_of::<u32>()) else { return };
+        let start = start.cast::<u32>();
+        for (at, word) in words.iter().take(inside).enumerate() {
+            // SAFETY: inside the window, aligned; the window holds no memory of the kernel.
+            unsafe { start.add(at).write_volatile(*word) };
+        }
     }
 
     /// A part of the window. `None` when it does not lie inside.

@@ -26,6 +26,7 @@ mod heap;
 mod instructions;
 mod ioapic;
 pub mod irq;
+pub mod keyboard;
 mod kvm;
 mod large;
 pub mod memory;

@@ -66,13 +66,14 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let _ = write!(line, " ({}:{})", place.file(), place.line());
     }
-    console::write_unlocked(b"\r\neggos: kernel panic: ");
-    console::write_unlocked(line.text().as_bytes());
-    console::write_unlocked(b"\r\n");
+    console::write_last(b"\r\neggos: kernel panic: ");
+    console::write_last(line.text().as_bytes());
+    console::write_last(b"\r\n");
     let mut control = Line::new();
     let _ = write!(control, "panic {}", line.text());
     console::control_unlocked(control.text());
     backtrace();
+    console::linger();
     power::off(false)
 }
 
@@ -80,9 +81,9 @@ fn print_frame(address: u64) {
     let mut line = Line::new();
     let _ = write!(line, "frame {address:#x}");
     console::control_unlocked(line.text());
-    console::write_unlocked(b"  ");
-    console::write_unlocked(line.text().as_bytes());
-    console::write_unlocked(b"\r\n");
+    console::write_last(b"  ");
+    console::write_last(line.text().as_bytes());
+    console::write_last(b"\r\n");
 }
 
 /// Walks the frame pointers.

@@ -13,6 +13,7 @@ pub mod build;
 pub mod http;
 pub mod load;
 mod monitor;
+mod picture;
 pub mod platforms;
 pub mod process;
 pub mod runner;

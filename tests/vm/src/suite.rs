@@ -21,6 +21,7 @@ mod power;
 mod process;
 mod processors;
 mod programs;
+mod screen;
 mod testing;
 
 /// Which run a test belongs to.
@@ -86,6 +87,7 @@ pub fn all() -> VecDeque<Test> {
         machines::tests(),
         platforms::tests(),
         cards::tests(),
+        screen::tests(),
         modules::tests(),
         testing::tests(),
     ];

@@ -48,8 +48,10 @@ pub enum Rank {
     Choice,
     /// The interrupt controllers.
     InterruptControllers,
-    /// All locks that no other but the allocator's are taken under.
+    /// All locks that no other but the screen's and the allocator's are taken under.
     Leaf,
+    /// The terminal on the screen.
+    Screen,
     /// The page tables.
     PageTables,
     /// The kernel's own page tables.
@@ -74,7 +76,7 @@ impl Rank {
     }
 
     /// Every rank, outermost first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Task,
         Self::NetworkTurn,
         Self::Offset,
@@ -98,6 +100,7 @@ impl Rank {
         Self::Choice,
         Self::InterruptControllers,
         Self::Leaf,
+        Self::Screen,
         Self::PageTables,
         Self::KernelTables,
         Self::Heap,

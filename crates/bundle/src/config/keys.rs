@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::str::FromStr;
 
 use super::text::Value;
-use super::{Config, Network};
+use super::{Config, Console, Keymap, Network};
 
 /// One setting. The setters give `None` for a value of the wrong form.
 pub(super) struct Key {
@@ -67,6 +67,22 @@ macro_rules! flag {
     };
 }
 
+/// A setting that is one of some words.
+macro_rules! choice {
+    ($name:ident, $words:ident, $form:literal) => {
+        Key {
+            name: stringify!($name),
+            form: $form,
+            set: |config, value| chosen($words, &value.text()?).map(|value| config.$name = value),
+            set_word: |config, word| chosen($words, word).map(|value| config.$name = value),
+            get: |config| {
+                let name = $words.iter().find(|row| row.1 == config.$name)?.0;
+                Some(Value::Text(String::from(name)))
+            },
+        }
+    };
+}
+
 /// A setting that may be absent and is written as a string.
 macro_rules! parsed {
     ($name:ident, $form:literal) => {
@@ -88,16 +104,7 @@ pub(super) const KEYS: &[Key] = &[
     text!(hostname, "a name in quotes"),
     parsed!(memory, "a size such as \"256M\""),
     parsed!(cpus, "a number in quotes"),
-    Key {
-        name: "network",
-        form: "\"dhcp\", \"static\" or \"off\"",
-        set: |config, value| network(&value.text()?).map(|network| config.network = network),
-        set_word: |config, word| network(word).map(|network| config.network = network),
-        get: |config| {
-            let name = NETWORKS.iter().find(|row| row.1 == config.network)?.0;
-            Some(Value::Text(String::from(name)))
-        },
-    },
+    choice!(network, NETWORKS, "\"dhcp\", \"static\" or \"off\""),
     parsed!(address, "an address with prefix such as \"10.0.2.15/24\""),
     parsed!(gateway, "an IP address in quotes"),
     Key {
@@ -117,14 +124,23 @@ pub(super) const KEYS: &[Key] = &[
     flag!(trace),
     flag!(verbose),
     flag!(tty),
+    choice!(console, CONSOLES, "\"both\", \"serial\" or \"screen\""),
+    choice!(keymap, KEYMAPS, "\"us\", \"de\", \"fr\" or \"uk\""),
     parsed!(window, "rows, columns, width and height such as \"24x80x0x0\""),
 ];
 
-const NETWORKS: [(&str, Network); 3] =
-    [("dhcp", Network::Dhcp), ("static", Network::Static), ("off", Network::Off)];
+/// The words for the values of a setting.
+pub(super) type Words<T> = &'static [(&'static str, T)];
 
-fn network(word: &str) -> Option<Network> {
-    NETWORKS.iter().find(|row| row.0 == word).map(|row| row.1)
+const NETWORKS: Words<Network> =
+    &[("dhcp", Network::Dhcp), ("static", Network::Static), ("off", Network::Off)];
+pub(super) const CONSOLES: Words<Console> =
+    &[("both", Console::Both), ("serial", Console::Serial), ("screen", Console::Screen)];
+pub(super) const KEYMAPS: Words<Keymap> =
+    &[("us", Keymap::Us), ("de", Keymap::De), ("fr", Keymap::Fr), ("uk", Keymap::Uk)];
+
+pub(super) fn chosen<T: Copy>(words: Words<T>, word: &str) -> Option<T> {
+    words.iter().find(|row| row.0 == word).map(|row| row.1)
 }
 
 fn parse<T: FromStr>(text: &str) -> Option<T> {

@@ -60,6 +60,10 @@ pub struct Config {
     pub verbose: bool,
     /// Standard input, output and error are a terminal.
     pub tty: bool,
+    /// Where the console is.
+    pub console: Console,
+    /// The layout of the keyboard at the screen.
+    pub keymap: Keymap,
     /// The size of that terminal's window; `None`: not known.
     pub window: Option<Window>,
 }
@@ -82,8 +86,67 @@ impl Default for Config {
             trace: false,
             verbose: false,
             tty: false,
+            console: Console::Both,
+            keymap: Keymap::Us,
             window: None,
         }
+    }
+}
+
+/// Where the console is, of what the machine has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Console {
+    /// On the serial port and on the screen.
+    Both,
+    /// On the serial port alone.
+    Serial,
+    /// On the screen alone.
+    Screen,
+}
+
+/// Layouts of keyboards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "named as Linux's console names them")]
+pub enum Keymap {
+    Us,
+    De,
+    Fr,
+    Uk,
+}
+
+/// Parsing of a word that is none of those for a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownWord(&'static str);
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it must be {}", self.0)
+    }
+}
+
+impl core::error::Error for UnknownWord {}
+
+impl FromStr for Console {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        keys::chosen(keys::CONSOLES, word).ok_or(UnknownWord("both, serial or screen"))
+    }
+}
+
+impl FromStr for Keymap {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        keys::chosen(keys::KEYMAPS, word).ok_or(UnknownWord("us, de, fr or uk"))
+    }
+}
+
+impl Keymap {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        keys::KEYMAPS.iter().find(|row| row.1 == self).map_or("us", |row| row.0)
     }
 }
 

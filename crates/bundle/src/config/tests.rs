@@ -17,6 +17,7 @@ fn sample() -> Config {
         returns: vec!["/cover.out".into()],
         trace: true,
         window: "24x80x0x1".parse().ok(),
+        keymap: Keymap::De,
         ..Config::default()
     }
 }
@@ -48,6 +49,8 @@ returns = ["/cover.out"]
 trace = true
 verbose = false
 tty = false
+console = "both"
+keymap = "de"
 window = "24x80x0x1"
 "#
     );

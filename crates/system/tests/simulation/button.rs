@@ -25,6 +25,7 @@ where
         seed: [1; 32],
         cpus: 1,
         console_irq: None,
+        display: None,
         button_irq: hal::power::button(),
         shuffle: None,
         script: Some(sim::program(program)),

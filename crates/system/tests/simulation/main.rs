@@ -68,6 +68,7 @@ fn history(archive: Archive<'static>, seed: u64) {
         seed: [seed as u8; 32],
         cpus: processors.count(),
         console_irq: None,
+        display: None,
         button_irq: None,
         shuffle: Some(Box::new(|count| sim::random() as usize % count.max(1))),
         script: Some(sim::program(move |script| program::serve(script, connections))),
@@ -145,6 +146,7 @@ fn files_that_are_named_go_back_in_the_end() {
         seed: [1; 32],
         cpus: 1,
         console_irq: None,
+        display: None,
         button_irq: None,
         shuffle: None,
         script: Some(sim::program(|script| async move {

@@ -1,0 +1,124 @@
+//! Rows of cells, and the rows that have left the screen.
+
+use crate::cell::{Cell, Style};
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+
+pub(crate) type Row = Vec<Cell>;
+
+/// One screen full.
+pub(crate) struct Grid {
+    rows: Vec<Row>,
+    columns: usize,
+}
+
+impl Grid {
+    pub(crate) fn new(rows: usize, columns: usize) -> Self {
+        Self { rows: vec![vec![Cell::blank(Style::default()); columns]; rows], columns }
+    }
+
+    pub(crate) fn row(&self, row: usize) -> &[Cell] {
+        self.rows.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn cell_mut(&mut self, row: usize, column: usize) -> Option<&mut Cell> {
+        self.rows.get_mut(row)?.get_mut(column)
+    }
+
+    /// Blanks a part of a row.
+    pub(crate) fn erase(&mut self, row: usize, from: usize, to: usize, style: Style) {
+        if let Some(row) = self.rows.get_mut(row) {
+            let (from, to) = (from.min(row.len()), to.min(row.len()));
+            if let Some(cells) = row.get_mut(from..to) {
+                cells.fill(Cell::blank(style));
+            }
+        }
+    }
+
+    /// Makes room for `count` cells in a row, or takes as many out.
+    pub(crate) fn shift(
+        &mut self,
+        row: usize,
+        column: usize,
+        count: usize,
+        insert: bool,
+        style: Style,
+    ) {
+        let columns = self.columns;
+        let Some(cells) = self.rows.get_mut(row).and_then(|row| row.get_mut(column..)) else {
+            return;
+        };
+        let count = count.min(cells.len());
+        if insert {
+            cells.rotate_right(count);
+            self.erase(row, column, column + count, style);
+        } else {
+            cells.rotate_left(count);
+            self.erase(row, columns - count, columns, style);
+        }
+    }
+
+    /// Moves the rows of `top..bottom` up by `count`, those at the top leave by `leave`; or down.
+    pub(crate) fn scroll(
+        &mut self,
+        (top, bottom): (usize, usize),
+        count: usize,
+        up: bool,
+        style: Style,
+        mut leave: impl FnMut(&Row),
+    ) {
+        let Some(rows) = self.rows.get_mut(top..bottom) else { return };
+        let count = count.min(rows.len());
+        let fresh = if up {
+            rows.iter().take(count).for_each(&mut leave);
+            rows.rotate_left(count);
+            bottom - count..bottom
+        } else {
+            rows.rotate_right(count);
+            top..top + count
+        };
+        for row in fresh {
+            self.erase(row, 0, usize::MAX, style);
+        }
+    }
+}
+
+/// Rows that have left the screen at its top, the oldest first; without the blank cells at their ends.
+#[derive(Default)]
+pub(crate) struct History {
+    rows: VecDeque<Row>,
+    limit: usize,
+}
+
+impl History {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { rows: VecDeque::new(), limit }
+    }
+
+    pub(crate) fn push(&mut self, row: &Row) {
+        if self.limit == 0 {
+            return;
+        }
+        if self.rows.len() >= self.limit {
+            self.rows.pop_front();
+        }
+        let blank = Cell::blank(Style::default());
+        let length = row.iter().rposition(|cell| *cell != blank).map_or(0, |last| last + 1);
+        self.rows.push_back(row.iter().take(length).copied().collect());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row so many back from the screen's first; 1 is the last that left.
+    pub(crate) fn row(&self, back: usize) -> &[Cell] {
+        let at = self.rows.len().checked_sub(back);
+        at.and_then(|at| self.rows.get(at)).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+    }
+}

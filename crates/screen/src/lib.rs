@@ -1,0 +1,118 @@
+//! The console on a screen: [`Screen`] is a terminal as xterm is one, painted with a bitmap font
+//! into a picture ([`base::display::Surface`]).
+//!
+//! What the program writes changes cells in memory; [`Screen::refresh`] paints those that look
+//! different from what is shown. A flood of output costs no more painting than a trickle.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod cell;
+mod font;
+mod grid;
+pub mod keyboard;
+mod layouts;
+mod modes;
+mod paint;
+mod panic;
+mod sequences;
+mod shared;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod width;
+
+pub use cell::{Attributes, Cell, Colour, Style};
+pub use font::{CELL_HEIGHT, CELL_WIDTH, Font, Glyph};
+pub use layouts::{LAYOUTS, Layout};
+pub use panic::LastWords;
+pub use shared::SharedScreen;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use base::display::Surface;
+use paint::Painter;
+use terminal::Terminal;
+
+/// The terminal on a screen.
+pub struct Screen {
+    parser: vte::Parser<OSC_BYTES>,
+    terminal: Terminal,
+    painter: Painter,
+}
+
+/// The longest operating-system command that is understood; they are all ignored.
+const OSC_BYTES: usize = 128;
+
+impl Screen {
+    /// A blank terminal that fills the surface. `history`: rows kept that have left it at the top.
+    #[must_use]
+    pub fn new(surface: Box<dyn Surface>, history: usize) -> Self {
+        let painter = Painter::new(surface);
+        let (rows, columns) = painter.size();
+        Self {
+            parser: vte::Parser::new_with_size(),
+            terminal: Terminal::new(rows, columns, history),
+            painter,
+        }
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub fn size(&self) -> (u16, u16) {
+        // A surface has no more than 65,535 of either: see `Painter`.
+        let (rows, columns) = self.painter.size();
+        (rows as u16, columns as u16)
+    }
+
+    /// Takes what the program wrote. Nothing is painted yet.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.terminal.look_at_present();
+        self.parser.advance(&mut self.terminal, bytes);
+    }
+
+    /// What the terminal answers to questions in what was written, as if it were typed.
+    #[must_use]
+    pub fn take_answers(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.terminal.answers)
+    }
+
+    /// True when [`Screen::take_answers`] gives something.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        !self.terminal.answers.is_empty()
+    }
+
+    /// True when [`Screen::refresh`] has something to do.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.terminal.stale
+    }
+
+    /// Paints what has changed.
+    pub fn refresh(&mut self) {
+        if core::mem::take(&mut self.terminal.stale) {
+            self.painter.paint(&self.terminal);
+        }
+    }
+
+    /// Something else painted on the surface: all of it is painted anew.
+    pub fn repaint(&mut self) {
+        self.painter.forget();
+        self.terminal.stale = true;
+    }
+
+    /// Looks half a screen further back (or forth) into what has left it. Output brings the
+    /// present back.
+    pub fn look_back(&mut self, back: bool) {
+        self.terminal.look_back(back);
+    }
+
+    /// True when cursor keys are to send what applications want (DECCKM).
+    #[must_use]
+    pub fn cursor_keys_for_application(&self) -> bool {
+        self.terminal.modes.contains(modes::Modes::CURSOR_KEYS)
+    }
+}

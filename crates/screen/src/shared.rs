@@ -1,0 +1,87 @@
+//! The screen as the kernel has it: written from everywhere, painted now and then.
+
+use crate::Screen;
+use alloc::vec::Vec;
+use base::Instant;
+use base::sync::{Rank, SpinLock};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+
+/// Painting more often would show nothing more.
+const PERIOD: Duration = Duration::from_millis(16);
+
+/// A screen that several CPUs use.
+pub struct SharedScreen {
+    screen: SpinLock<Screen>,
+    /// Something is to be painted.
+    stale: AtomicBool,
+    /// The terminal has answers.
+    answers: AtomicBool,
+    /// Not before this: nanoseconds.
+    next: AtomicU64,
+}
+
+impl SharedScreen {
+    /// Shares it.
+    #[must_use]
+    pub fn new(screen: Screen) -> Self {
+        Self {
+            screen: SpinLock::ranked(Rank::Screen, screen),
+            stale: AtomicBool::new(true),
+            answers: AtomicBool::new(false),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub fn size(&self) -> (u16, u16) {
+        self.screen.lock().size()
+    }
+
+    /// Takes what was written; paints it when nothing was painted lately.
+    pub fn write(&self, bytes: &[u8], now: Instant) {
+        {
+            let mut screen = self.screen.lock();
+            screen.write(bytes);
+            self.answers.fetch_or(screen.has_answers(), Relaxed);
+        }
+        self.stale.store(true, Relaxed);
+        self.refresh_if_due(now);
+    }
+
+    /// What the terminal answers, see [`Screen::take_answers`]; `None`: nothing.
+    #[must_use]
+    pub fn take_answers(&self) -> Option<Vec<u8>> {
+        self.answers.swap(false, Relaxed).then(|| self.screen.lock().take_answers())
+    }
+
+    /// See [`Screen::look_back`].
+    pub fn look_back(&self, back: bool, now: Instant) {
+        self.screen.lock().look_back(back);
+        self.stale.store(true, Relaxed);
+        self.refresh_if_due(now);
+    }
+
+    /// See [`Screen::cursor_keys_for_application`].
+    #[must_use]
+    pub fn cursor_keys_for_application(&self) -> bool {
+        self.screen.lock().cursor_keys_for_application()
+    }
+
+    /// When it is to be painted next; `None`: nothing has changed.
+    #[must_use]
+    pub fn next_refresh(&self) -> Option<Instant> {
+        let next = Instant::from_nanoseconds(self.next.load(Relaxed));
+        self.stale.load(Relaxed).then_some(next)
+    }
+
+    /// Paints when it is time.
+    pub fn refresh_if_due(&self, now: Instant) {
+        if self.next_refresh().is_some_and(|next| next <= now) {
+            self.next.store((now + PERIOD).nanoseconds(), Relaxed);
+            self.stale.store(false, Relaxed);
+            self.screen.lock().refresh();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+// A list to choose from with the arrow keys (github.com/charmbracelet/bubbletea).
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+type model struct {
+	choices []string
+	at      int
+	chosen  string
+}
+
+func (m model) Init() tea.Cmd { return nil }
+
+func (m model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
+	key, ok := message.(tea.KeyMsg)
+	if !ok {
+		return m, nil
+	}
+	switch key.String() {
+	case "ctrl+c", "q":
+		return m, tea.Quit
+	case "up":
+		m.at = (m.at + len(m.choices) - 1) % len(m.choices)
+	case "down":
+		m.at = (m.at + 1) % len(m.choices)
+	case "enter":
+		m.chosen = m.choices[m.at]
+		return m, tea.Quit
+	}
+	return m, nil
+}
+
+func (m model) View() string {
+	var view strings.Builder
+	view.WriteString("╭ What shall it be? ╮\n")
+	for at, choice := range m.choices {
+		line := fmt.Sprintf("│   %-16s│", choice)
+		if at == m.at {
+			line = fmt.Sprintf("│ \x1b[1;32m> %-16s\x1b[m│", choice)
+		}
+		view.WriteString(line + "\n")
+	}
+	view.WriteString("╰───────────────────╯\n")
+	return view.String()
+}
+
+func main() {
+	program := tea.NewProgram(model{choices: []string{"coffee", "tea", "water"}}, tea.WithAltScreen())
+	end, err := program.Run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if end.(model).chosen != "tea" {
+		os.Exit(2)
+	}
+}

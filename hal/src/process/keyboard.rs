@@ -1,0 +1,16 @@
+//! A process has no keyboard of its own.
+
+use super::irq::Irq;
+use crate::types::Typed;
+
+/// Switches the keyboard on: there is none.
+#[must_use]
+pub fn init() -> Option<Irq> {
+    None
+}
+
+/// The next byte from the keyboard or the mouse: never.
+#[must_use]
+pub fn read() -> Option<Typed> {
+    None
+}

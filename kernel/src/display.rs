@@ -1,0 +1,64 @@
+//! The console on the screen.
+
+use alloc::boxed::Box;
+use base::display::Layout;
+use base::sync::Once;
+use base::{PAGE_SIZE, PhysAddr};
+use bundle::config::{Config, Console};
+use drivers::Frame;
+use hal::boot::Framebuffer;
+use hal::console::Mirror;
+use screen::{LastWords, Screen, SharedScreen};
+use system::Display;
+
+static SCREEN: Once<SharedScreen> = Once::new();
+static LAST_WORDS: Once<LastWords> = Once::new();
+
+/// The picture that the loader has set up, if its pixels are of the usual sort; else that of an adapter
+/// that needs no loader.
+pub(crate) fn find(told: Option<Framebuffer>) -> Option<Frame> {
+    let usual = |told: &Framebuffer| told.bits == 32 && told.colours.iter().all(|one| one.1 == 8);
+    let frame = told.filter(usual).and_then(|told| {
+        let Framebuffer { address, pitch, width, height, colours, .. } = told;
+        let layout = Layout { width, height, pitch, shifts: colours.map(|(shift, _)| shift) };
+        Frame::of(PhysAddr(address), layout)
+    });
+    frame.or_else(drivers::display::find)
+}
+
+/// Shows the console there, as the settings wish. `None`: they do not.
+pub(crate) fn start(frame: Frame, config: &Config) -> Option<Display> {
+    match config.console {
+        Console::Serial => return None,
+        Console::Screen => hal::console::leave_serial(),
+        Console::Both => {}
+    }
+    LAST_WORDS.call_once(|| LastWords::new(Box::new(frame.clone())));
+    let screen =
+        SCREEN.call_once(|| SharedScreen::new(Screen::new(Box::new(frame), history_rows())));
+    // The kernel's own lines end without a carriage return (LNM), up to the program's start.
+    write(b"\x1b[20h");
+    hal::console::set_mirror(Mirror { write, write_last });
+    Some(Display { screen, keyboard_irq: hal::keyboard::init() })
+}
+
+/// Rows to look back to: a row is some KiB, and they may take a 64th of the memory.
+fn history_rows() -> usize {
+    const ROW_BYTES: u64 = 2048;
+    const MOST: u64 = 2000;
+    let share = hal::memory::statistics().total * PAGE_SIZE / 64;
+    // At most `MOST`.
+    (share / ROW_BYTES).min(MOST) as usize
+}
+
+fn write(bytes: &[u8]) {
+    if let Some(screen) = SCREEN.get() {
+        screen.write(bytes, hal::clock::now());
+    }
+}
+
+fn write_last(bytes: &[u8]) {
+    if let Some(words) = LAST_WORDS.get() {
+        words.write(bytes);
+    }
+}

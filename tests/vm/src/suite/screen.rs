@@ -1,0 +1,238 @@
+//! The console on a screen and a keyboard before it, as people would use them: keys through QEMU's
+//! monitor, pictures read back as text.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::build::{self, Variant};
+use crate::monitor::Monitor;
+use crate::picture::Picture;
+use crate::process::Exit;
+use crate::suite::{LIMIT, Set, Test};
+use crate::vm::{BOOT_LIMIT, Mode, Running, Vm};
+
+/// The host's side of the kernel: without it the machine stands alone, as a PC does.
+const HOST_SIDE: [&str; 2] = [
+    "-device isa-debugcon,iobase=0xe9,chardev=control",
+    "-device isa-debug-exit,iobase=0xf4,iosize=4",
+];
+const SERIAL: &str = "-serial chardev:console";
+
+pub(super) fn tests() -> Vec<Test> {
+    let own = |name: &str, set, run: fn(&Mode) -> Result<()>| {
+        Test::new(format!("screen/{name}"), set, run).with_own_machine()
+    };
+    vec![
+        own("card", Set::Core, card),
+        own("editor", Set::Core, editor),
+        own("bubbletea", Set::Core, bubbletea),
+        own("panic", Set::Core, panic),
+        own("history", Set::All, history),
+        own("keymap", Set::All, keymap),
+        own("alone", Set::All, alone),
+        own("no-keyboard", Set::All, no_keyboard),
+    ]
+}
+
+/// A machine with a screen.
+struct Screen {
+    running: Running,
+    monitor: Monitor,
+    folder: PathBuf,
+}
+
+impl Screen {
+    fn start(
+        name: &str,
+        vm: Vm,
+        words: &str,
+        change: impl FnOnce(String) -> String,
+    ) -> Result<Self> {
+        let folder = build::target().join("screen").join(name);
+        let running = vm.start_qemu(&folder, |line| {
+            change(format!("{line} -device VGA,romfile= -append '{words}'"))
+        })?;
+        let mut left = 200;
+        let monitor = loop {
+            match Monitor::of(&folder) {
+                Ok(monitor) => break monitor,
+                Err(error) if left == 0 => return Err(error),
+                Err(_) => left -= 1,
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        Ok(Self { running, monitor, folder })
+    }
+
+    /// The screen as it is now.
+    fn picture(&mut self) -> Result<Picture> {
+        let file = self.folder.join("picture.ppm");
+        self.monitor.execute("screendump", &format!("\"filename\": \"{}\"", file.display()))?;
+        Picture::read(&file)
+    }
+
+    /// Waits until the text is on the screen.
+    fn wait_for(&mut self, text: &str) -> Result<Picture> {
+        let until = Instant::now() + BOOT_LIMIT;
+        loop {
+            let picture = self.picture();
+            match picture.and_then(|picture| picture.find(text).map(|_| picture)) {
+                Ok(picture) => return Ok(picture),
+                Err(error) if Instant::now() > until => return Err(self.running.explain(error)),
+                Err(_) => {}
+            }
+            self.running.still_runs()?;
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Presses keys, one after the other; `shift-a` holds one meanwhile (QEMU's names).
+    fn press(&mut self, keys: &[&str]) -> Result<()> {
+        for keys in keys {
+            let list: Vec<String> = keys
+                .split('-')
+                .map(|key| format!("{{\"type\": \"qcode\", \"data\": \"{key}\"}}"))
+                .collect();
+            let list = format!("\"keys\": [{}], \"hold-time\": 30", list.join(", "));
+            self.monitor.execute("send-key", &list)?;
+            thread::sleep(Duration::from_millis(60));
+        }
+        Ok(())
+    }
+}
+
+fn term(mode: &Mode, args: &[&str]) -> Result<Vm> {
+    let elf = build::go("modules/term", build::NEWEST, Variant::Plain)?;
+    Ok(Vm::of(&elf, mode).machine("q35").args(args))
+}
+
+/// Colours, boxes, blocks, wide text: by text, place and colour.
+fn card(mode: &Mode) -> Result<()> {
+    let mut screen = Screen::start("card", term(mode, &["card"])?, "", |line| line)?;
+    let picture = screen.wait_for("> ")?;
+    let stored = include_str!("../../pictures/card.txt");
+    if picture.all().trim_end() != stored.trim_end() {
+        bail!("not as stored:\n{}\n--- stored\n{stored}", picture.all());
+    }
+    let [red, orange] = [&picture.rows[1][2], &picture.rows[1][33]];
+    if red.back != [170, 0, 0] || orange.front != [255, 128, 0] || orange.character != 't' {
+        bail!("colours: {red:?}, {orange:?}");
+    }
+    let reverse = &picture.rows[1][picture.text(1).chars().count() - "reverse".len()];
+    if reverse.back != [204, 204, 204] || reverse.front != [0, 0, 0] {
+        bail!("reverse: {reverse:?}");
+    }
+    screen.press(&["ctrl-c"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// Typed text, arrows, history, Ctrl-C in a line editor.
+fn editor(mode: &Mode) -> Result<()> {
+    let mut screen = Screen::start("editor", term(mode, &[])?, "", |line| line)?;
+    screen.wait_for("> ")?;
+    screen.press(&["h", "e", "l", "l", "o", "left", "left", "shift-x", "home", "1", "end", "2"])?;
+    screen.press(&["backspace", "3", "ret"])?;
+    screen.wait_for("read \"1helXlo3\"")?;
+    screen.press(&["up", "spc", "w", "ret"])?;
+    screen.wait_for("read \"1helXlo3 w\"")?;
+    screen.press(&["ctrl-c"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// A program of a popular library for terminals, unmodified.
+fn bubbletea(mode: &Mode) -> Result<()> {
+    let elf = build::go("modules/bubbletea", build::NEWEST, Variant::Plain)?;
+    let vm = Vm::of(&elf, mode).machine("q35");
+    let mut screen = Screen::start("bubbletea", vm, "", |line| line)?;
+    let picture = screen.wait_for("> coffee")?;
+    let row = picture.find("> coffee")?;
+    let chosen = picture.rows[row][2];
+    if chosen.front != [85, 255, 85] {
+        bail!("the choice is not green: {chosen:?}");
+    }
+    screen.press(&["down"])?;
+    screen.wait_for("> tea")?;
+    screen.press(&["ret"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// A machine that stands alone shows why its kernel failed.
+fn panic(mode: &Mode) -> Result<()> {
+    let alone = |line: String| HOST_SIDE.iter().fold(line, |line, part| line.replace(part, ""));
+    let mut screen = Screen::start("panic", term(mode, &[])?, "", alone)?;
+    screen.wait_for("> ")?;
+    screen.monitor.execute("inject-nmi", "")?;
+    let picture = screen.wait_for("eggos: kernel panic: exception 2")?;
+    let row = picture.find("kernel panic")?;
+    let cell = picture.rows[row][0];
+    if (cell.front, cell.back) != ([255; 3], [128, 0, 0]) {
+        bail!("{cell:?}");
+    }
+    screen.wait_for("frame 0x").map(|_| ())
+}
+
+/// What has left the screen comes back with Shift-PageUp.
+fn history(mode: &Mode) -> Result<()> {
+    let mut screen = Screen::start("history", term(mode, &[])?, "", |line| line)?;
+    screen.wait_for("> ")?;
+    screen.press(&["f", "i", "r", "s", "t", "ret"])?;
+    screen.wait_for("read \"first\"")?;
+    screen.press(&["ret"; 20])?;
+    while screen.picture()?.find("first").is_ok() {
+        screen.press(&["ret"])?;
+    }
+    screen.press(&["shift-pgup"])?;
+    screen.wait_for("read \"first\"")?;
+    screen.press(&["shift-pgdn"])?;
+    thread::sleep(Duration::from_millis(500));
+    if screen.picture()?.find("first").is_ok() {
+        bail!("still there");
+    }
+    screen.press(&["ctrl-c"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// Another layout, and the screen as the only console.
+fn keymap(mode: &Mode) -> Result<()> {
+    let vm = term(mode, &[])?.flags(["--keymap", "de"]);
+    let words = "eggos.console=screen";
+    let mut screen = Screen::start("keymap", vm, words, |line| line)?;
+    screen.wait_for("> ")?;
+    screen.press(&["y", "z", "apostrophe", "alt_r-e", "equal", "e", "ret"])?;
+    screen.wait_for("read \"zyä€é\"")?;
+    if screen.running.output().contains("zyä") {
+        bail!("the serial port was written to:\n{}", screen.running.output());
+    }
+    screen.press(&["ctrl-c"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// No serial port, no disk, no network card, nothing of the host's.
+fn alone(mode: &Mode) -> Result<()> {
+    let card = "-device virtio-net-pci,netdev=net,romfile=,disable-legacy=on";
+    let without = |line: String| {
+        let others = [SERIAL, card, "-netdev user,id=net"];
+        HOST_SIDE.iter().chain(&others).fold(line, |line, part| line.replace(part, ""))
+    };
+    let mut screen = Screen::start("alone", term(mode, &[])?, "", without)?;
+    screen.wait_for("> ")?;
+    screen.press(&["a", "ret"])?;
+    screen.wait_for("read \"a\"")?;
+    screen.press(&["ctrl-c"])?;
+    // The machine switches itself off.
+    screen.running.expect(Exit::Code(0), LIMIT)
+}
+
+/// Without a keyboard's controller the console is still shown, and read on the serial line.
+fn no_keyboard(mode: &Mode) -> Result<()> {
+    let without = |line: String| line.replace("-M q35,", "-M q35,i8042=off,");
+    let mut screen = Screen::start("no-keyboard", term(mode, &[])?, "", without)?;
+    screen.wait_for("> ")?;
+    screen.running.write("typed\r")?;
+    screen.wait_for("read \"typed\"")?;
+    screen.running.write("exit\r")?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
