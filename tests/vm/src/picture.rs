@@ -1,12 +1,14 @@
 //! What stands on a machine's screen: QEMU's picture of it (PPM), read back with the font that it was
-//! painted with.
+//! painted with. What a program writes on a serial line is painted by [`Emulator`] first.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use screen::{CELL_HEIGHT, CELL_WIDTH, Font, Glyph};
+use base::display::{Layout, Surface};
+use screen::{CELL_HEIGHT, CELL_WIDTH, Font, Glyph, Screen};
 
 /// A colour: red, green, blue.
 pub(crate) type Colour = [u8; 3];
@@ -29,6 +31,9 @@ const KNOWN: &str = "┌─┬┐│├┼┤└┴┘═║╔╗╚╝╭╮�
 pub(crate) struct Picture {
     /// Rows of cells.
     pub(crate) rows: Vec<Vec<Cell>>,
+    width: usize,
+    /// Red, green and blue of each pixel, row by row.
+    pixels: Vec<u8>,
 }
 
 impl Picture {
@@ -36,6 +41,10 @@ impl Picture {
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let bytes = fs::read(file)?;
         let (width, height, pixels) = pixels(&bytes).context("no picture")?;
+        Ok(Self::of(width, height, pixels))
+    }
+
+    fn of(width: usize, height: usize, pixels: &[u8]) -> Self {
         let (font, mut known) = (Font::new(), HashMap::new());
         for character in (' '..='~').chain(KNOWN.chars()) {
             known.entry(font.glyph(character)).or_insert(character);
@@ -50,7 +59,23 @@ impl Picture {
         let rows = (0..height / CELL_HEIGHT)
             .map(|row| (0..width / CELL_WIDTH).map(|column| cell(row, column)).collect())
             .collect();
-        Ok(Self { rows })
+        Self { rows, width, pixels: pixels.to_vec() }
+    }
+
+    /// Stores the part with text as PNG.
+    pub(crate) fn save(&self, file: &Path) -> Result<()> {
+        let texts: Vec<String> = (0..self.rows.len()).map(|row| self.text(row)).collect();
+        let rows = texts.iter().rposition(|text| !text.is_empty()).map_or(1, |last| last + 1);
+        let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+        let (width, height) = (longest.max(1) * CELL_WIDTH, rows * CELL_HEIGHT);
+        file.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let lines = self.pixels.chunks_exact(3 * self.width).take(height);
+        let part: Vec<u8> = lines.flat_map(|line| &line[..3 * width]).copied().collect();
+        let mut encoder = png::Encoder::new(fs::File::create(file)?, width as u32, height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_compression(png::Compression::High);
+        encoder.write_header()?.write_image_data(&part)?;
+        Ok(())
     }
 
     /// The text of a row, without the blanks at its end.
@@ -75,6 +100,59 @@ impl Picture {
             Some(row) => Ok(row),
             None => bail!("{text:?} is not on the screen:\n{}", self.all()),
         }
+    }
+}
+
+/// A terminal at the end of a serial line.
+pub(crate) struct Emulator {
+    screen: Screen,
+    picture: Memory,
+    taken: usize,
+}
+
+#[derive(Clone)]
+struct Memory {
+    layout: Layout,
+    pixels: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Surface for Memory {
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn put(&self, x: u32, y: u32, pixels: &[u32]) {
+        let mut all = self.pixels.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = 3 * (y * self.layout.width + x) as usize;
+        let bytes = pixels.iter().flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1));
+        all.iter_mut().skip(at).zip(bytes).for_each(|(to, byte)| *to = byte);
+    }
+}
+
+impl Emulator {
+    pub(crate) fn new(rows: u16, columns: u16) -> Self {
+        let (width, height) =
+            (u32::from(columns) * CELL_WIDTH as u32, u32::from(rows) * CELL_HEIGHT as u32);
+        let layout = Layout { width, height, pitch: 4 * width, shifts: [16, 8, 0] };
+        let pixels = Arc::new(Mutex::new(vec![0; (3 * width * height) as usize]));
+        let picture = Memory { layout, pixels };
+        Self { screen: Screen::new(Box::new(picture.clone()), 0), picture, taken: 0 }
+    }
+
+    /// Takes what has come since the last time, of all that has ever come; returns the terminal's
+    /// answers.
+    pub(crate) fn take(&mut self, all: &[u8]) -> Vec<u8> {
+        self.screen.write(all.get(self.taken..).unwrap_or_default());
+        self.taken = all.len();
+        self.screen.take_answers()
+    }
+
+    /// What stands there.
+    pub(crate) fn picture(&mut self) -> Picture {
+        self.screen.refresh();
+        let Layout { width, height, .. } = self.picture.layout;
+        let pixels = self.picture.pixels.lock().unwrap_or_else(PoisonError::into_inner);
+        Picture::of(width as usize, height as usize, &pixels)
     }
 }
 

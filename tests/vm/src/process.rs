@@ -74,6 +74,11 @@ impl Process {
         String::from_utf8_lossy(&locked(&self.output)).into_owned()
     }
 
+    /// The same as the bytes that came.
+    pub(crate) fn output_bytes(&self) -> Vec<u8> {
+        locked(&self.output).clone()
+    }
+
     /// How it ended, or nothing while it runs.
     pub fn ended(&mut self) -> Result<Option<Exit>> {
         if self.ended.is_none()

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::build::{self, Variant};
 use crate::process::Exit;
 use crate::suite::{LIMIT, Set, Test};
-use crate::terminal::Terminal;
+use crate::terminal::{Session, Terminal};
 use crate::vm::{BOOT_LIMIT, Mode, Running, Vm};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -47,6 +47,8 @@ pub(super) fn tests() -> Vec<Test> {
         }),
         Test::new("console/window".into(), Set::Core, window),
         Test::new("console/raw".into(), Set::Core, raw),
+        Test::new("console/bubbletea".into(), Set::Core, bubbletea),
+        Test::new("console/editor".into(), Set::Core, editor),
     ]
 }
 
@@ -55,6 +57,44 @@ fn signals(mode: &Mode, how: &str) -> Result<Running> {
     let mut running = Vm::of(&elf, mode).args([how]).start()?;
     running.wait_for_text("ready")?;
     Ok(running)
+}
+
+/// A program of a popular library for terminals, unmodified. Keys come as several bytes, and the
+/// program must read them together: it could not tell the first from the key Escape else.
+fn bubbletea(mode: &Mode) -> Result<()> {
+    let elf = build::go("modules/bubbletea", build::NEWEST, Variant::Plain)?;
+    let mut session = Session::start(Vm::of(&elf, mode), 24, 80)?;
+    session.wait_for("> coffee")?;
+    for choice in ["> tea", "> water", "> coffee", "> tea"] {
+        // When nothing else happens.
+        thread::sleep(Duration::from_millis(300));
+        session.write(b"\x1b[B")?;
+        session.wait_for(choice)?;
+    }
+    session.wait_for("> tea")?.save(&build::target().join("screen/bubbletea-serial.png"))?;
+    session.write(b"\r")?;
+    match session.wait(LIMIT)? {
+        Exit::Code(0) => Ok(()),
+        exit => bail!("{exit:?}"),
+    }
+}
+
+/// A line editor of golang.org/x/term: typed text, arrows, history.
+fn editor(mode: &Mode) -> Result<()> {
+    let elf = build::go("modules/term", build::NEWEST, Variant::Plain)?;
+    let mut session = Session::start(Vm::of(&elf, mode).args(["card"]), 24, 80)?;
+    session.wait_for("> ")?;
+    session.write(b"hello\x1b[D\x1b[DX\r")?;
+    session.wait_for("read \"helXlo\"")?;
+    session.write(b"\x1b[A!\r")?;
+    session
+        .wait_for("read \"helXlo!\"")?
+        .save(&build::target().join("screen/editor-serial.png"))?;
+    session.write(b"\x03")?;
+    match session.wait(LIMIT)? {
+        Exit::Code(0) => Ok(()),
+        exit => bail!("{exit:?}"),
+    }
 }
 
 /// Go's runtime says what its goroutines do, and exits with 2.

@@ -89,6 +89,12 @@ impl Screen {
         }
     }
 
+    /// Keeps it as it is now.
+    fn save(&mut self) -> Result<()> {
+        let file = self.folder.with_extension("png");
+        self.picture()?.save(&file)
+    }
+
     /// Presses keys, one after the other; `shift-a` holds one meanwhile (QEMU's names).
     fn press(&mut self, keys: &[&str]) -> Result<()> {
         for keys in keys {
@@ -125,6 +131,7 @@ fn card(mode: &Mode) -> Result<()> {
     if reverse.back != [204, 204, 204] || reverse.front != [0, 0, 0] {
         bail!("reverse: {reverse:?}");
     }
+    screen.save()?;
     screen.press(&["ctrl-c"])?;
     screen.running.expect_orderly("exit 0", LIMIT)
 }
@@ -155,6 +162,7 @@ fn bubbletea(mode: &Mode) -> Result<()> {
     }
     screen.press(&["down"])?;
     screen.wait_for("> tea")?;
+    screen.save()?;
     screen.press(&["ret"])?;
     screen.running.expect_orderly("exit 0", LIMIT)
 }
@@ -171,7 +179,8 @@ fn panic(mode: &Mode) -> Result<()> {
     if (cell.front, cell.back) != ([255; 3], [128, 0, 0]) {
         bail!("{cell:?}");
     }
-    screen.wait_for("frame 0x").map(|_| ())
+    screen.wait_for("frame 0x")?;
+    screen.save()
 }
 
 /// What has left the screen comes back with Shift-PageUp.
