@@ -16,6 +16,7 @@ mod long;
 mod machines;
 mod modules;
 mod network;
+mod parts;
 mod platforms;
 mod power;
 mod process;
@@ -87,6 +88,7 @@ pub fn all() -> VecDeque<Test> {
         machines::tests(),
         platforms::tests(),
         cards::tests(),
+        parts::tests(),
         screen::tests(),
         modules::tests(),
         testing::tests(),
