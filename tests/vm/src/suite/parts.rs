@@ -16,7 +16,7 @@ const NETWORK: Change = ("-netdev user,id=net", "");
 const DISKS: Change = (
     "-no-reboot",
     "-no-reboot -drive if=none,id=a,driver=null-co,size=1M -device virtio-blk-pci,drive=a \
-     -drive if=none,id=b,driver=null-co,size=1M -device nvme,drive=b,serial=b",
+     -drive if=none,id=b,driver=null-co,size=1M -device ich9-ahci,id=ahci -device ide-hd,drive=b,bus=ahci.0",
 );
 
 /// Name, machine, set, changes. The machines of `egg` have neither disk nor screen.
