@@ -13,11 +13,27 @@ pub struct Layout {
     pub shifts: [u8; 3],
 }
 
+/// Pixels in a row that are put together: one byte says which of two colours each has, the highest bit
+/// of the leftmost.
+pub const GROUP_PIXELS: u32 = 8;
+
+/// Two colours as two pixels beside each other, the left one in the lower half: for both bits clear,
+/// for 01, 10 and 11.
+pub type Pairs = [u64; 4];
+
+/// The pairs for two pixels: that of a set bit, and of a clear one.
+#[must_use]
+pub fn pairs([set, clear]: [u32; 2]) -> Pairs {
+    let pair = |left: u32, right: u32| u64::from(right) << 32 | u64::from(left);
+    [pair(clear, clear), pair(clear, set), pair(set, clear), pair(set, set)]
+}
+
 /// A picture that can only be written: reading a screen's memory is slow.
 pub trait Surface: Send + Sync {
     /// Where its pixels lie.
     fn layout(&self) -> Layout;
 
-    /// Stores pixels from `x` on in the row `y`. What lies outside is dropped.
-    fn put(&self, x: u32, y: u32, pixels: &[u32]);
+    /// Stores groups of pixels from `x` on, a multiple of their length, in the row `y`: for each its
+    /// bits and its colours. What lies outside is dropped.
+    fn put(&self, x: u32, y: u32, bits: &[u8], pairs: &[Pairs]);
 }

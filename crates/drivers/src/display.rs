@@ -3,10 +3,11 @@
 
 use crate::pci::{self, Function};
 use base::PhysAddr;
-use base::display::{Layout, Surface};
+use base::display::{GROUP_PIXELS, Layout, Pairs, Surface};
 use hal::mmio::MmioWindow;
 
-/// No screen is larger.
+/// No screen is smaller or larger.
+const LEAST_PIXELS: u32 = 64;
 const MOST_PIXELS: u32 = 16_384;
 /// Blue first, as all of these have it.
 const SHIFTS: [u8; 3] = [16, 8, 0];
@@ -22,13 +23,13 @@ impl Frame {
     /// The picture there, which firmware or a loader has set up. `None` when it makes no sense.
     #[must_use]
     pub fn of(address: PhysAddr, layout: Layout) -> Option<Self> {
-        let sizes = 1..=MOST_PIXELS;
+        let sizes = LEAST_PIXELS..=MOST_PIXELS;
         let sane = sizes.contains(&layout.width)
             && sizes.contains(&layout.height)
             && (layout.width * 4..=MOST_PIXELS * 8).contains(&layout.pitch)
-            && layout.pitch.is_multiple_of(4)
+            && layout.pitch.is_multiple_of(8)
             && layout.shifts.iter().all(|shift| *shift <= 24)
-            && address.0.is_multiple_of(4);
+            && address.0.is_multiple_of(8);
         let bytes = layout.pitch as usize * layout.height as usize;
         let window = sane.then(|| MmioWindow::map_picture(address, bytes))??;
         Some(Self { window, layout })
@@ -40,14 +41,14 @@ impl Surface for Frame {
         self.layout
     }
 
-    fn put(&self, x: u32, y: u32, pixels: &[u32]) {
+    fn put(&self, x: u32, y: u32, bits: &[u8], pairs: &[Pairs]) {
         let Layout { width, height, pitch, .. } = self.layout;
         if x >= width || y >= height {
             return;
         }
-        let room = (width - x) as usize;
+        let room = ((width - x) / GROUP_PIXELS) as usize;
         let offset = y as usize * pitch as usize + x as usize * size_of::<u32>();
-        self.window.write_words(offset, pixels.get(..room).unwrap_or(pixels));
+        self.window.write_chosen(offset, bits.get(..room).unwrap_or(bits), pairs);
     }
 }
 

@@ -130,4 +130,11 @@ impl Cell {
     pub const fn blank(style: Style) -> Self {
         Self { character: ' ', style }
     }
+
+    /// True when all of it is the colour behind.
+    #[must_use]
+    pub fn shows_nothing(&self) -> bool {
+        let lines = Attributes::UNDERLINE.union(Attributes::STRIKE);
+        self.character == ' ' && !self.style.attributes.intersects(lines)
+    }
 }

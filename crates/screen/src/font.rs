@@ -49,9 +49,12 @@ impl Font {
         Self { map }
     }
 
-    /// The glyph for a character; that of U+FFFD when there is none.
+    /// The glyph for a character, ASCII without a search; that of U+FFFD when there is none.
     #[must_use]
     pub fn glyph(&self, character: char) -> Glyph {
+        if (' '..='~').contains(&character) {
+            return ascii(character as u8);
+        }
         self.find(character)
             .or_else(|| computed(character))
             .or_else(|| self.find(REPLACEMENT))

@@ -6,7 +6,7 @@ use crate::terminal::Terminal;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use base::display::{Layout, Surface};
+use base::display::{Layout, Pairs, Surface, pairs};
 
 /// Cells painted in one go.
 const RUN: usize = 32;
@@ -97,27 +97,35 @@ impl Painter {
     }
 
     fn paint_run(&self, row: usize, column: usize, cells: &[Cell]) {
-        let mut looks = [([0; CELL_HEIGHT], [0; 2]); RUN];
-        for (look, cell) in looks.iter_mut().zip(cells) {
-            let colours = cell.style.colours().map(|colour| pixel(&self.layout, colour));
-            *look = (self.glyph(cell), colours);
+        if cells.is_empty() {
+            return;
         }
-        let looks = looks.get(..cells.len()).unwrap_or_default();
-        let mut pixels = [0; RUN * CELL_WIDTH];
-        for line in 0..CELL_HEIGHT {
-            for (cell, (glyph, colours)) in pixels.chunks_exact_mut(CELL_WIDTH).zip(looks) {
-                spread(glyph.get(line).copied().unwrap_or(0), *colours, cell);
+        let mut lines = [[0; RUN]; CELL_HEIGHT];
+        let mut colours: [Pairs; RUN] = [[0; 4]; RUN];
+        let mut last = None;
+        for (at, (cell, colours)) in cells.iter().zip(&mut colours).enumerate() {
+            // Most cells are written as those before them.
+            *colours = match last {
+                Some((style, pairs)) if style == cell.style => pairs,
+                _ => pairs(cell.style.colours().map(|colour| pixel(&self.layout, colour))),
+            };
+            last = Some((cell.style, *colours));
+            if cell.shows_nothing() {
+                continue;
             }
-            let filled = pixels.get(..cells.len() * CELL_WIDTH).unwrap_or_default();
-            let (x, y) = (column * CELL_WIDTH, row * CELL_HEIGHT + line);
-            self.surface.put(x as u32, y as u32, filled);
+            for (line, bits) in lines.iter_mut().zip(self.glyph(cell)) {
+                line[at % RUN] = bits;
+            }
+        }
+        for (y, line) in (row * CELL_HEIGHT..).zip(&lines) {
+            let line = line.get(..cells.len()).unwrap_or_default();
+            self.surface.put((column * CELL_WIDTH) as u32, y as u32, line, &colours);
         }
     }
 
     fn glyph(&self, cell: &Cell) -> Glyph {
         let attributes = cell.style.attributes;
-        let mut glyph =
-            if cell.character == ' ' { [0; CELL_HEIGHT] } else { self.font.glyph(cell.character) };
+        let mut glyph = self.font.glyph(cell.character);
         for (attribute, row) in [(Attributes::UNDERLINE, 14), (Attributes::STRIKE, 8)] {
             if attributes.contains(attribute)
                 && let Some(row) = glyph.get_mut(row)
@@ -126,12 +134,5 @@ impl Painter {
             }
         }
         glyph
-    }
-}
-
-/// A row of a glyph as pixels.
-pub(crate) fn spread(bits: u8, [front, back]: [u32; 2], into: &mut [u32]) {
-    for (at, pixel) in into.iter_mut().enumerate().take(CELL_WIDTH) {
-        *pixel = if bits << at & 0x80 != 0 { front } else { back };
     }
 }

@@ -2,9 +2,9 @@
 //! whose state nobody knows then.
 
 use crate::font::{self, CELL_HEIGHT, CELL_WIDTH};
-use crate::paint::{cells, pixel, spread};
+use crate::paint::{cells, pixel};
 use alloc::boxed::Box;
-use base::display::{Layout, Surface};
+use base::display::{Layout, Pairs, Surface, pairs};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const FRONT: [u8; 3] = [255, 255, 255];
@@ -14,7 +14,7 @@ const BACK: [u8; 3] = [128, 0, 0];
 pub struct LastWords {
     surface: Box<dyn Surface>,
     layout: Layout,
-    colours: [u32; 2],
+    colours: Pairs,
     /// Row * columns + column.
     place: AtomicUsize,
 }
@@ -24,7 +24,7 @@ impl LastWords {
     #[must_use]
     pub fn new(surface: Box<dyn Surface>) -> Self {
         let layout = surface.layout();
-        let colours = [FRONT, BACK].map(|colour| pixel(&layout, colour));
+        let colours = pairs([FRONT, BACK].map(|colour| pixel(&layout, colour)));
         Self { surface, layout, colours, place: AtomicUsize::new(0) }
     }
 
@@ -54,10 +54,8 @@ impl LastWords {
 
     fn cell(&self, row: usize, column: usize, byte: u8) {
         let (x, y) = ((column * CELL_WIDTH) as u32, (row * CELL_HEIGHT) as u32);
-        let mut pixels = [0; CELL_WIDTH];
         for (line, bits) in (0..).zip(font::ascii(byte)) {
-            spread(bits, self.colours, &mut pixels);
-            self.surface.put(x, y + line, &pixels);
+            self.surface.put(x, y + line, &[bits], &[self.colours]);
         }
     }
 }

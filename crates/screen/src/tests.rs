@@ -3,7 +3,7 @@
 use super::*;
 use crate::font::{CELL_HEIGHT, CELL_WIDTH};
 use base::Instant;
-use base::display::Layout;
+use base::display::{Layout, Pairs};
 use proptest::prelude::*;
 use std::string::String;
 use std::sync::{Arc, Mutex};
@@ -70,15 +70,24 @@ impl Picture {
     }
 }
 
+fn spread(bits: &[u8], pairs: &[Pairs]) -> Vec<u32> {
+    let words = bits
+        .iter()
+        .zip(pairs)
+        .flat_map(|(bits, pairs)| [6, 4, 2, 0].map(|shift| pairs[usize::from(bits >> shift & 3)]));
+    words.flat_map(|word| [word as u32, (word >> 32) as u32]).collect()
+}
+
 impl Surface for Picture {
     fn layout(&self) -> Layout {
         self.layout
     }
 
-    fn put(&self, x: u32, y: u32, pixels: &[u32]) {
+    fn put(&self, x: u32, y: u32, bits: &[u8], pairs: &[Pairs]) {
+        let pixels = spread(bits, pairs);
         assert!(x as usize + pixels.len() <= self.layout.width as usize && y < self.layout.height);
         let start = y as usize * self.layout.width as usize + x as usize;
-        self.pixels.lock().unwrap()[start..start + pixels.len()].copy_from_slice(pixels);
+        self.pixels.lock().unwrap()[start..start + pixels.len()].copy_from_slice(&pixels);
     }
 }
 

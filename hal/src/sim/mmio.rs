@@ -75,10 +75,14 @@ impl MmioWindow {
         Self::map(physical, bytes)
     }
 
-    /// Stores words one after the other from an offset on: those that lie inside.
-    pub fn write_words(&self, offset: usize, words: &[u32]) {
-        for (at, word) in words.iter().enumerate() {
-            self.write_u32(offset + at * size_of::<u32>(), *word);
+    /// Stores words one after the other from an offset on, for each byte four of its choice: two
+    /// bits, the highest first, say which. What does not lie inside is left out.
+    pub fn write_chosen(&self, offset: usize, bits: &[u8], words: &[[u64; 4]]) {
+        let chosen = bits.iter().zip(words).flat_map(|(bits, words)| {
+            [6, 4, 2, 0].map(|shift| words[usize::from(bits >> shift & 3)])
+        });
+        for (at, word) in chosen.enumerate() {
+            self.write_u64(offset + at * size_of::<u64>(), word);
         }
     }
 

@@ -65,14 +65,23 @@ impl MmioWindow {
         Self::map_as(physical, bytes, Caching::Combining)
     }
 
-    /// Stores words one after the other from an offset on: those that lie inside.
-    pub fn write_words(&self, offset: usize, words: &[u32]) {
-        let inside = self.bytes.saturating_sub(offset) / size_of::<u32>();
-        let Some(start) = self.at(offset, size_of::<u32>()) else { return };
-        let start = start.cast::<u32>();
-        for (at, word) in words.iter().take(inside).enumerate() {
-            // SAFETY: inside the window, aligned; the window holds no memory of the kernel.
-            unsafe { start.add(at).write_volatile(*word) };
+    /// Stores words one after the other from an offset on, for each byte four of its choice: two
+    /// bits, the highest first, say which. What does not lie inside is left out.
+    pub fn write_chosen(&self, offset: usize, bits: &[u8], words: &[[u64; 4]]) {
+        const EACH: usize = 4 * size_of::<u64>();
+        let inside = self.bytes.saturating_sub(offset) / EACH;
+        let Some(mut to) = self.at(offset, size_of::<u64>()).map(<*mut u8>::cast::<u64>) else {
+            return;
+        };
+        for (bits, words) in bits.iter().zip(words).take(inside) {
+            // Most bytes are 0: between letters, above and below them.
+            let alike = *bits == 0;
+            for shift in [6, 4, 2, 0] {
+                let word = if alike { words[0] } else { words[usize::from(bits >> shift & 3)] };
+                // SAFETY: inside the window, aligned; the window holds no memory of the kernel.
+                unsafe { to.write_volatile(word) };
+                to = to.wrapping_add(1);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use base::display::{Layout, Surface};
+use base::display::{Layout, Pairs, Surface};
 use screen::{CELL_HEIGHT, CELL_WIDTH, Font, Glyph, Screen};
 
 /// A colour: red, green, blue.
@@ -121,10 +121,14 @@ impl Surface for Memory {
         self.layout
     }
 
-    fn put(&self, x: u32, y: u32, pixels: &[u32]) {
+    fn put(&self, x: u32, y: u32, bits: &[u8], pairs: &[Pairs]) {
         let mut all = self.pixels.lock().unwrap_or_else(PoisonError::into_inner);
         let at = 3 * (y * self.layout.width + x) as usize;
-        let bytes = pixels.iter().flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1));
+        let words = bits.iter().zip(pairs).flat_map(|(bits, pairs)| {
+            [6, 4, 2, 0].map(|shift| pairs[usize::from(bits >> shift & 3)])
+        });
+        let pixels = words.flat_map(|word| [word as u32, (word >> 32) as u32]);
+        let bytes = pixels.flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1));
         all.iter_mut().skip(at).zip(bytes).for_each(|(to, byte)| *to = byte);
     }
 }
