@@ -70,6 +70,13 @@ const EXTENDED: &[(u8, u16)] = &[
     (0x5d, 127),
 ];
 
+/// The codes of all keys that [`Keyboard::take`] may give.
+pub fn codes() -> impl Iterator<Item = u16> {
+    (1..=LAST_PLAIN).map(u16::from).chain(EXTENDED.iter().map(|row| row.1))
+}
+
+/// The last code without a prefix.
+const LAST_PLAIN: u8 = 0x58;
 const CAPS_LOCK: u16 = 58;
 const NUM_LOCK: u16 = 69;
 const PAGE_UP: u16 = 104;
@@ -172,7 +179,7 @@ impl Keyboard {
                 let row = EXTENDED.iter().find(|row| row.0 == code & !RELEASED)?;
                 Some(Key { code: row.1, pressed: code & RELEASED == 0 })
             }
-            (0x01..=0x58 | 0x81..=0xd8, ..) => {
+            _ if (1..=LAST_PLAIN).contains(&(code & !RELEASED)) => {
                 Some(Key { code: u16::from(code & !RELEASED), pressed: code & RELEASED == 0 })
             }
             _ => None,

@@ -2,12 +2,14 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use base::Instant;
 use base::sync::SpinLock;
+use base::{Errno, Instant};
 use bundle::config::{Config, Window};
 use hal::irq::Irq;
-use screen::keyboard::{Keyboard, Typed};
+use screen::keyboard::{self, Keyboard, Typed};
 use screen::{LAYOUTS, Layout, SharedScreen};
+use vfs::Vfs;
+use vfs::input::InputDevice;
 use vfs::tty::Tty;
 
 /// Codes that a keyboard and its controller may hold back are some dozens.
@@ -26,6 +28,8 @@ pub(crate) struct Keys {
     screen: &'static SharedScreen,
     interrupts: u64,
     keyboard: SpinLock<Keyboard>,
+    /// The same keys for programs that want to see them go down and up.
+    device: Arc<InputDevice>,
     /// Whether the screen answers the program's questions. Else the terminal on the serial line
     /// does, and one answer is enough.
     answers: bool,
@@ -51,8 +55,17 @@ impl Keys {
             screen: display.screen,
             interrupts: display.keyboard_irq.map_or(0, |irq| 1 << irq.0),
             keyboard: SpinLock::new(Keyboard::new(layout)),
+            device: InputDevice::new(vfs::input::keys(keyboard::codes())),
             answers,
         }
+    }
+
+    /// Puts the keyboard, if there is one, into /dev.
+    pub(crate) fn add_to(&self, vfs: &Vfs) -> Result<(), Errno> {
+        if self.interrupts == 0 {
+            return Ok(());
+        }
+        vfs::dev::add_keyboard(vfs, Arc::clone(&self.device))
     }
 
     /// Passes on what was typed, and paints what is to be painted.
@@ -74,11 +87,12 @@ impl Keys {
     }
 
     fn key(&self, code: u8, now: Instant, tty: &Arc<Tty>) {
+        let Some(key) = self.keyboard.lock().take(code) else { return };
+        if self.device.key(key.code, key.pressed, now) {
+            return;
+        }
         let application = self.screen.cursor_keys_for_application();
-        let typed = {
-            let mut keyboard = self.keyboard.lock();
-            keyboard.take(code).and_then(|key| keyboard.typed(key, application))
-        };
+        let typed = self.keyboard.lock().typed(key, application);
         match typed {
             Some(Typed::Bytes(bytes)) => tty.input(&bytes),
             Some(Typed::Look { back }) => self.screen.look_back(back, now),

@@ -175,6 +175,9 @@ impl System {
         let target = Arc::new(Target::default());
         let console = Console::new(config.tty, config.window, &target);
         let vfs = root::build(&archive, &machine, &console)?;
+        if let Some(keys) = &keys {
+            keys.add_to(&vfs)?;
+        }
         root::write_missing(&vfs, &config.hostname)?;
         let network = Network::new(&machine, &config, links, Arc::clone(&vfs));
 

@@ -3,6 +3,7 @@
 use crate::device::{Device, device_number};
 use crate::file::{File, FileRef};
 use crate::flags::{OpenFlags, Whence};
+use crate::input::{self, InputDevice};
 use crate::memory::{MemoryFs, put_zeros};
 use crate::metadata::{FileType, Metadata};
 use crate::tree::Vfs;
@@ -162,6 +163,18 @@ const NODES: &[(&str, u64, u64, u32)] = &[
     ("console", 5, 1, 0o600),
     ("ttyS0", 4, 64, 0o600),
 ];
+
+/// Makes a keyboard /dev/input/event0.
+///
+/// # Errors
+/// As mknod(2): `ENOSPC`, and `EEXIST` for a second one.
+pub fn add_keyboard(vfs: &Vfs, keyboard: Arc<InputDevice>) -> Result<(), Errno> {
+    vfs.register_device(input::NUMBER, keyboard);
+    let at = vfs.at_root();
+    vfs.mkdir(at, b"/dev/input", 0o755)?;
+    let path = b"/dev/input/event0";
+    vfs.mknod(at, path, FileType::CharacterDevice, 0o660, input::NUMBER).map(|_| ())
+}
 
 /// Symbolic links.
 const LINKS: &[(&str, &str)] = &[

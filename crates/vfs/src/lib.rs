@@ -25,6 +25,7 @@ pub mod file;
 pub mod flags;
 pub mod inode;
 pub mod inotify;
+pub mod input;
 pub mod locks;
 pub mod memory;
 pub mod metadata;

@@ -30,6 +30,7 @@ pub(super) fn tests() -> Vec<Test> {
         own("editor", Set::Core, editor),
         own("bubbletea", Set::Core, bubbletea),
         own("panic", Set::Core, panic),
+        own("evdev", Set::Core, evdev),
         own("history", Set::All, history),
         own("keymap", Set::All, keymap),
         own("alone", Set::All, alone),
@@ -165,6 +166,24 @@ fn bubbletea(mode: &Mode) -> Result<()> {
     screen.save()?;
     screen.press(&["ret"])?;
     screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// Keys go down and up in /dev/input/event0; the program has them for itself, so that the terminal does
+/// not echo them.
+fn evdev(mode: &Mode) -> Result<()> {
+    let elf = build::go("programs/evdev", build::NEWEST, Variant::Plain)?;
+    let mut screen = Screen::start("evdev", Vm::of(&elf, mode).machine("q35"), "", |line| line)?;
+    screen.wait_for("ready")?;
+    screen.press(&["up", "shift-a", "q"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)?;
+    let seen = screen.running.output().replace('\r', "");
+    let want = "/dev/input/event0: \"AT Translated Set 2 keyboard\" bus 0x11\nready\n\
+                key 103 value 1\nkey 103 value 0\nkey 42 value 1\nkey 30 value 1\n\
+                key 30 value 0\nkey 42 value 0\nkey 16 value 1\nkey 16 value 0\n";
+    if !seen.contains(want) {
+        bail!("not as it should be:\n{seen}");
+    }
+    Ok(())
 }
 
 /// A machine that stands alone shows why its kernel failed.

@@ -1,0 +1,91 @@
+// Reads a keyboard in /dev/input, for itself alone, until Q goes up, and says what it sees.
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"unsafe"
+)
+
+// Of include/uapi/linux/input.h.
+const (
+	eviocgid  = 0x80084502
+	eviocgrab = 0x40044590
+	evKey     = 1
+	keyQ      = 16
+)
+
+func eviocgname(bytes int) uintptr { return uintptr(2<<30 | bytes<<16 | 'E'<<8 | 0x06) }
+
+func eviocgbit(kind, bytes int) uintptr { return uintptr(2<<30 | bytes<<16 | 'E'<<8 | 0x20 + kind) }
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func ioctl(file *os.File, command uintptr, into []byte) (int, error) {
+	n, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), command, uintptr(unsafe.Pointer(&into[0])))
+	if errno != 0 {
+		return 0, fmt.Errorf("ioctl %#x: %w", command, errno)
+	}
+	return int(n), nil
+}
+
+func grab(file *os.File, on uintptr) error {
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), eviocgrab, on); errno != 0 {
+		return fmt.Errorf("EVIOCGRAB %d: %w", on, errno)
+	}
+	return nil
+}
+
+func run() error {
+	paths, err := filepath.Glob("/dev/input/event*")
+	if err != nil || len(paths) == 0 {
+		return fmt.Errorf("no device: %v", err)
+	}
+	keyboard, err := os.Open(paths[0])
+	if err != nil {
+		return err
+	}
+	defer keyboard.Close()
+	name, id, bits := make([]byte, 256), make([]byte, 8), make([]byte, 96)
+	length, err := ioctl(keyboard, eviocgname(len(name)), name)
+	if err != nil {
+		return err
+	}
+	if _, err := ioctl(keyboard, eviocgid, id); err != nil {
+		return err
+	}
+	if _, err := ioctl(keyboard, eviocgbit(evKey, len(bits)), bits); err != nil {
+		return err
+	}
+	if bits[keyQ/8]>>(keyQ%8)&1 == 0 {
+		return fmt.Errorf("no key Q: %x", bits)
+	}
+	fmt.Printf("%s: %q bus %#x\n", paths[0], name[:length-1], binary.LittleEndian.Uint16(id))
+	if err := grab(keyboard, 1); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	event := make([]byte, 24)
+	for {
+		if n, err := keyboard.Read(event); err != nil || n != len(event) {
+			return fmt.Errorf("%d bytes of an event: %v", n, err)
+		}
+		kind, code := binary.LittleEndian.Uint16(event[16:]), binary.LittleEndian.Uint16(event[18:])
+		value := int32(binary.LittleEndian.Uint32(event[20:]))
+		if kind != evKey {
+			continue
+		}
+		fmt.Printf("key %d value %d\n", code, value)
+		if code == keyQ && value == 0 {
+			return grab(keyboard, 0)
+		}
+	}
+}
