@@ -1,7 +1,9 @@
 //! The console on a screen and a keyboard before it, as people would use them: keys through QEMU's
 //! monitor, pictures read back as text.
 
+use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,10 @@ pub(super) fn tests() -> Vec<Test> {
         own("bubbletea", Set::Core, bubbletea),
         own("panic", Set::Core, panic),
         own("evdev", Set::Core, evdev),
+        // A picture of the firmware's that no driver here knows.
+        own("uefi", Set::Core, |mode| by_firmware(mode, "uefi", "ramfb", (37, 100))),
+        own("uefi-vga", Set::All, |mode| by_firmware(mode, "uefi", "VGA", (50, 160))),
+        own("bios", Set::All, |mode| by_firmware(mode, "bios", "virtio-vga", (30, 80))),
         own("history", Set::All, history),
         own("keymap", Set::All, keymap),
         own("alone", Set::All, alone),
@@ -52,10 +58,15 @@ impl Screen {
         words: &str,
         change: impl FnOnce(String) -> String,
     ) -> Result<Self> {
-        let folder = build::target().join("screen").join(name);
-        let running = vm.start_qemu(&folder, |line| {
+        Self::start_with(name, vm, |line| {
             change(format!("{line} -device VGA,romfile= -append '{words}'"))
-        })?;
+        })
+    }
+
+    /// The same with all of QEMU's words.
+    fn start_with(name: &str, vm: Vm, change: impl FnOnce(&str) -> String) -> Result<Self> {
+        let folder = build::target().join("screen").join(name);
+        let running = vm.start_qemu(&folder, change)?;
         let mut left = 200;
         let monitor = loop {
             match Monitor::of(&folder) {
@@ -133,6 +144,30 @@ fn card(mode: &Mode) -> Result<()> {
         bail!("reverse: {reverse:?}");
     }
     screen.save()?;
+    screen.press(&["ctrl-c"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// The picture that the firmware (UEFI's GOP, or VBE by GRUB) has set up, of so many rows and columns.
+fn by_firmware(mode: &Mode, firmware: &str, card: &str, size: (usize, usize)) -> Result<()> {
+    let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
+    let elf = build::go("modules/term", build::NEWEST, Variant::Plain)?;
+    let name = format!("{firmware}-{card}");
+    let folder = build::target().join("screen").join(&name);
+    fs::create_dir_all(&folder)?;
+    let image = folder.join("image.iso");
+    let mut command = Command::new(egg);
+    command.args(["build", "--format", "iso", "-o"]).arg(&image).arg(&elf).args(["--", "card"]);
+    build::succeed(command)?;
+    let vm = Vm::of(&image, mode).machine("q35").flags(["--firmware", firmware]);
+    let mut screen = Screen::start_with(&name, vm, |line| format!("{line} -device {card}"))?;
+    let picture = screen.wait_for("> ")?;
+    let told = format!("size {}x{} TERM=xterm-256color", size.1, size.0);
+    if picture.text(0) != told || (picture.rows.len(), picture.rows[0].len()) != size {
+        bail!("not {told:?}:\n{}", picture.all());
+    }
+    screen.press(&["a", "ret"])?;
+    screen.wait_for("read \"a\"")?;
     screen.press(&["ctrl-c"])?;
     screen.running.expect_orderly("exit 0", LIMIT)
 }
