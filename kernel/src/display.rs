@@ -34,12 +34,12 @@ pub(crate) fn start(frame: Frame, config: &Config) -> Option<Display> {
         Console::Both => {}
     }
     LAST_WORDS.call_once(|| LastWords::new(Box::new(frame.clone())));
-    let screen =
-        SCREEN.call_once(|| SharedScreen::new(Screen::new(Box::new(frame), history_rows())));
+    let screen = SCREEN
+        .call_once(|| SharedScreen::new(Screen::new(Box::new(frame.clone()), history_rows())));
     // The kernel's own lines end without a carriage return (LNM), up to the program's start.
     write(b"\x1b[20h");
     hal::console::set_mirror(Mirror { write, write_last });
-    Some(Display { screen, keyboard_irq: hal::keyboard::init() })
+    Some(Display { screen, surface: Box::new(frame), keyboard_irq: hal::keyboard::init() })
 }
 
 /// Rows to look back to: a row is some KiB, and they may take a 64th of the memory.

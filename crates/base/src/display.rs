@@ -36,4 +36,8 @@ pub trait Surface: Send + Sync {
     /// Stores groups of pixels from `x` on, a multiple of their length, in the row `y`: for each its
     /// bits and its colours. What lies outside is dropped.
     fn put(&self, x: u32, y: u32, bits: &[u8], pairs: &[Pairs]);
+
+    /// Stores two pixels a word from an offset in bytes on, a multiple of 8. What lies outside is
+    /// dropped.
+    fn store(&self, offset: u64, words: &[u64]);
 }

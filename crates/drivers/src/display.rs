@@ -50,6 +50,10 @@ impl Surface for Frame {
         let offset = y as usize * pitch as usize + x as usize * size_of::<u32>();
         self.window.write_chosen(offset, bits.get(..room).unwrap_or(bits), pairs);
     }
+
+    fn store(&self, offset: u64, words: &[u64]) {
+        self.window.write_words(usize::try_from(offset).unwrap_or(usize::MAX), words);
+    }
 }
 
 /// Registers in the adapter's third region.

@@ -15,6 +15,8 @@ pub struct SharedScreen {
     screen: SpinLock<Screen>,
     /// Something is to be painted.
     stale: AtomicBool,
+    /// Nothing is painted: something else is.
+    hidden: AtomicBool,
     /// The terminal has answers.
     answers: AtomicBool,
     /// Not before this: nanoseconds.
@@ -28,6 +30,7 @@ impl SharedScreen {
         Self {
             screen: SpinLock::ranked(Rank::Screen, screen),
             stale: AtomicBool::new(true),
+            hidden: AtomicBool::new(false),
             answers: AtomicBool::new(false),
             next: AtomicU64::new(0),
         }
@@ -69,11 +72,21 @@ impl SharedScreen {
         self.screen.lock().cursor_keys_for_application()
     }
 
-    /// When it is to be painted next; `None`: nothing has changed.
+    /// Paints, all of it anew, or leaves the surface to something else.
+    pub fn show(&self, shown: bool, now: Instant) {
+        self.hidden.store(!shown, Relaxed);
+        if shown {
+            self.screen.lock().repaint();
+            self.stale.store(true, Relaxed);
+            self.refresh_if_due(now);
+        }
+    }
+
+    /// When it is to be painted next; `None`: nothing has changed, or it is not shown.
     #[must_use]
     pub fn next_refresh(&self) -> Option<Instant> {
         let next = Instant::from_nanoseconds(self.next.load(Relaxed));
-        self.stale.load(Relaxed).then_some(next)
+        (self.stale.load(Relaxed) && !self.hidden.load(Relaxed)).then_some(next)
     }
 
     /// Paints when it is time.

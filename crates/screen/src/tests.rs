@@ -89,6 +89,9 @@ impl Surface for Picture {
         let start = y as usize * self.layout.width as usize + x as usize;
         self.pixels.lock().unwrap()[start..start + pixels.len()].copy_from_slice(&pixels);
     }
+
+    // No picture is stored here.
+    fn store(&self, _offset: u64, _words: &[u64]) {}
 }
 
 fn screen() -> (Screen, Picture) {

@@ -1,7 +1,9 @@
 //! The screen's and the keyboard's part of the loop.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use base::display::Surface;
 use base::sync::SpinLock;
 use base::{Errno, Instant};
 use bundle::config::{Config, Window};
@@ -9,6 +11,7 @@ use hal::irq::Irq;
 use screen::keyboard::{self, Keyboard, Typed};
 use screen::{LAYOUTS, Layout, SharedScreen};
 use vfs::Vfs;
+use vfs::framebuffer::FrameBuffer;
 use vfs::input::InputDevice;
 use vfs::tty::Tty;
 
@@ -19,6 +22,8 @@ const MOST_WAITING: usize = 1024;
 pub struct Display {
     /// Shows what is written to the console.
     pub screen: &'static SharedScreen,
+    /// The picture itself, for the program.
+    pub surface: Box<dyn Surface>,
     /// What typing raises; `None`: there is no keyboard.
     pub keyboard_irq: Option<Irq>,
 }
@@ -30,6 +35,7 @@ pub(crate) struct Keys {
     keyboard: SpinLock<Keyboard>,
     /// The same keys for programs that want to see them go down and up.
     device: Arc<InputDevice>,
+    picture: Arc<FrameBuffer>,
     /// Whether the screen answers the program's questions. Else the terminal on the serial line
     /// does, and one answer is enough.
     answers: bool,
@@ -37,7 +43,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Makes the program's console a terminal as large as the screen, unless `egg` has one already.
-    pub(crate) fn new(display: &Display, config: &mut Config) -> Self {
+    pub(crate) fn new(display: Display, config: &mut Config) -> Self {
         // From here on the terminal's output settings add carriage returns.
         display.screen.write(b"\x1b[20l", Instant::ZERO);
         let answers = !config.tty;
@@ -56,12 +62,16 @@ impl Keys {
             interrupts: display.keyboard_irq.map_or(0, |irq| 1 << irq.0),
             keyboard: SpinLock::new(Keyboard::new(layout)),
             device: InputDevice::new(vfs::input::keys(keyboard::codes())),
+            picture: FrameBuffer::new(display.surface),
             answers,
         }
     }
 
-    /// Puts the keyboard, if there is one, into /dev.
-    pub(crate) fn add_to(&self, vfs: &Vfs) -> Result<(), Errno> {
+    /// Puts the screen and the keyboard, if there is one, into /dev.
+    pub(crate) fn add_to(&self, vfs: &Vfs, tty: &Arc<Tty>) -> Result<(), Errno> {
+        let screen = self.screen;
+        tty.put_on_screen(Box::new(move |shown| screen.show(shown, hal::clock::now())));
+        vfs::dev::add_screen(vfs, Arc::clone(&self.picture), tty)?;
         if self.interrupts == 0 {
             return Ok(());
         }
@@ -84,11 +94,12 @@ impl Keys {
             tty.input(&answers);
         }
         self.screen.refresh_if_due(now);
+        self.picture.refresh_if_due(now);
     }
 
     fn key(&self, code: u8, now: Instant, tty: &Arc<Tty>) {
         let Some(key) = self.keyboard.lock().take(code) else { return };
-        if self.device.key(key.code, key.pressed, now) {
+        if self.device.key(key.code, key.pressed, now) || !tty.takes_keys() {
             return;
         }
         let application = self.screen.cursor_keys_for_application();
@@ -102,6 +113,6 @@ impl Keys {
 
     /// When there is something to paint.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.screen.next_refresh()
+        [self.screen.next_refresh(), self.picture.next_refresh()].into_iter().flatten().min()
     }
 }

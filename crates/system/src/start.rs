@@ -156,7 +156,7 @@ impl System {
         let bits = |irq: Option<Irq>| irq.map_or(0, |irq| 1 << irq.0);
         let (console_interrupts, button_interrupts) =
             (bits(parts.console_irq), bits(parts.button_irq));
-        let keys = parts.display.map(|display| Keys::new(&display, &mut config));
+        let keys = parts.display.map(|display| Keys::new(display, &mut config));
         let memory = hal::memory::statistics();
         let free_mebibytes = memory.free * base::PAGE_SIZE / (1 << 20);
         go_environment::fit_to_memory(&mut config.env, free_mebibytes);
@@ -176,7 +176,7 @@ impl System {
         let console = Console::new(config.tty, config.window, &target);
         let vfs = root::build(&archive, &machine, &console)?;
         if let Some(keys) = &keys {
-            keys.add_to(&vfs)?;
+            keys.add_to(&vfs, &console.tty)?;
         }
         root::write_missing(&vfs, &config.hostname)?;
         let network = Network::new(&machine, &config, links, Arc::clone(&vfs));

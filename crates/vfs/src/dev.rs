@@ -3,6 +3,7 @@
 use crate::device::{Device, device_number};
 use crate::file::{File, FileRef};
 use crate::flags::{OpenFlags, Whence};
+use crate::framebuffer::{self, FrameBuffer};
 use crate::input::{self, InputDevice};
 use crate::memory::{MemoryFs, put_zeros};
 use crate::metadata::{FileType, Metadata};
@@ -163,6 +164,26 @@ const NODES: &[(&str, u64, u64, u32)] = &[
     ("console", 5, 1, 0o600),
     ("ttyS0", 4, 64, 0o600),
 ];
+
+/// Makes a screen /dev/fb0, and the terminal on it /dev/tty0 and /dev/tty1.
+///
+/// # Errors
+/// As mknod(2): `ENOSPC`, and `EEXIST` for a second one.
+pub fn add_screen(vfs: &Vfs, picture: Arc<FrameBuffer>, tty: &Arc<Tty>) -> Result<(), Errno> {
+    vfs.register_device(framebuffer::NUMBER, picture);
+    let nodes: [(&[u8], u64, u32); 3] = [
+        (b"/dev/fb0", framebuffer::NUMBER, 0o660),
+        (b"/dev/tty0", device_number(4, 0), 0o620),
+        (b"/dev/tty1", device_number(4, 1), 0o620),
+    ];
+    for (path, number, permissions) in nodes {
+        if number != framebuffer::NUMBER {
+            vfs.register_device(number, Arc::clone(tty) as Arc<dyn Device>);
+        }
+        vfs.mknod(vfs.at_root(), path, FileType::CharacterDevice, permissions, number)?;
+    }
+    Ok(())
+}
 
 /// Makes a keyboard /dev/input/event0.
 ///

@@ -23,6 +23,7 @@ pub mod eventfd;
 pub mod extras;
 pub mod file;
 pub mod flags;
+pub mod framebuffer;
 pub mod inode;
 pub mod inotify;
 pub mod input;

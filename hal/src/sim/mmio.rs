@@ -86,6 +86,13 @@ impl MmioWindow {
         }
     }
 
+    /// Stores words one after the other from an offset on: those that lie inside.
+    pub fn write_words(&self, offset: usize, words: &[u64]) {
+        for (at, word) in words.iter().enumerate() {
+            self.write_u64(offset + at * size_of::<u64>(), *word);
+        }
+    }
+
     /// A window onto a simulated device.
     pub fn of_model(model: Arc<Mutex<dyn Model>>, bytes: usize) -> Self {
         Self { model, start: 0, bytes }

@@ -85,6 +85,18 @@ impl MmioWindow {
         }
     }
 
+    /// Stores words one after the other from an offset on: those that lie inside.
+    pub fn write_words(&self, offset: usize, words: &[u64]) {
+        let inside = self.bytes.saturating_sub(offset) / size_of::<u64>();
+        let Some(start) = self.at(offset, size_of::<u64>()).map(<*mut u8>::cast::<u64>) else {
+            return;
+        };
+        for (at, word) in words.iter().take(inside).enumerate() {
+            // SAFETY: inside the window, aligned; the window holds no memory of the kernel.
+            unsafe { start.add(at).write_volatile(*word) };
+        }
+    }
+
     /// A part of the window. `None` when it does not lie inside.
     #[must_use]
     pub fn part(&self, offset: usize, bytes: usize) -> Option<Self> {

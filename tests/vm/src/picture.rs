@@ -78,6 +78,12 @@ impl Picture {
         Ok(())
     }
 
+    /// The colour of a pixel.
+    pub(crate) fn pixel(&self, x: usize, y: usize) -> Option<Colour> {
+        let at = 3 * (y * self.width + x);
+        self.pixels.get(at..at + 3)?.try_into().ok()
+    }
+
     /// The text of a row, without the blanks at its end.
     pub(crate) fn text(&self, row: usize) -> String {
         self.padded(row).trim_end().to_owned()
@@ -131,6 +137,9 @@ impl Surface for Memory {
         let bytes = pixels.flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1));
         all.iter_mut().skip(at).zip(bytes).for_each(|(to, byte)| *to = byte);
     }
+
+    // No picture is stored here.
+    fn store(&self, _offset: u64, _words: &[u64]) {}
 }
 
 impl Emulator {

@@ -4,8 +4,10 @@
 //! hook. Between them stands the line discipline: echo, line editing, signals, newlines.
 
 mod discipline;
+mod screen;
 mod settings;
 
+pub use screen::ShowHook;
 pub use settings::{Settings, WindowSize};
 
 use crate::device::Device;
@@ -16,11 +18,12 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use base::io::{Sink, Source, fill};
-use base::sync::SpinLock;
+use base::sync::{Once, SpinLock};
 use base::{Errno, Instant, Signal};
 use core::any::Any;
 use discipline::Discipline;
 use sched::{Notifier, PollEvents};
+use screen::OnScreen;
 use settings::{LocalFlags, OutputFlags};
 
 /// ioctl commands (asm-generic/ioctls.h).
@@ -73,6 +76,8 @@ struct State {
 
 /// A terminal.
 pub struct Tty {
+    /// The screen that it is on, if it is on one.
+    screen: Once<OnScreen>,
     own: Weak<Self>,
     number: u64,
     hooks: TtyHooks,
@@ -96,7 +101,19 @@ impl Tty {
             hooks,
             state: SpinLock::new(state),
             notifier: Notifier::new(),
+            screen: Once::new(),
         })
+    }
+
+    /// The terminal is on a screen: `show` lets its text be seen or not. Once.
+    pub fn put_on_screen(&self, show: ShowHook) {
+        self.screen.call_once(|| OnScreen::new(show));
+    }
+
+    /// True when the keyboard before its screen types for it.
+    #[must_use]
+    pub fn takes_keys(&self) -> bool {
+        self.screen.get().is_none_or(OnScreen::takes_keys)
     }
 
     /// Takes typed bytes.
@@ -238,7 +255,10 @@ impl Tty {
                 argument.load(&mut bytes)?;
                 self.set_window(WindowSize::decode(bytes));
             }
-            _ => return Err(Errno::ENOTTY),
+            _ => {
+                let screen = self.screen.get().ok_or(Errno::ENOTTY)?;
+                return screen.control(number, argument);
+            }
         }
         Ok(0)
     }

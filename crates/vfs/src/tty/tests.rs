@@ -146,3 +146,41 @@ fn a_raw_read_waits_for_bytes_and_time() {
     assert_eq!((read(&tty), tty.read_ends(at(13))), (Err(Errno::EAGAIN), None));
     assert!(!tty.poll().contains(PollEvents::IN));
 }
+
+#[test]
+fn a_terminal_on_a_screen_leaves_it_to_the_program() {
+    struct Value(u64, Vec<u8>);
+    impl IoctlArgument for Value {
+        fn value(&self) -> u64 {
+            self.0
+        }
+        fn load(&mut self, _into: &mut [u8]) -> Result<(), Errno> {
+            Err(Errno::EFAULT)
+        }
+        fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
+            self.1 = from.to_vec();
+            Ok(())
+        }
+    }
+    let (tty, _, _) = tty();
+    let ask = |command: u32, value: u64| {
+        let mut argument = Value(value, Vec::new());
+        tty.ioctl(command, &mut argument).map(|_| argument.1)
+    };
+    // On a serial line there is no such thing.
+    assert_eq!(ask(0x4b3b, 0), Err(Errno::ENOTTY));
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let to = Arc::clone(&shown);
+    tty.put_on_screen(Box::new(move |show| to.lock().unwrap().push(show)));
+    assert_eq!(ask(0x4b3b, 0).unwrap(), [0; 4]);
+    for mode in [1, 1, 0] {
+        assert!(ask(0x4b3a, mode).is_ok());
+    }
+    assert_eq!(*shown.lock().unwrap(), [false, true]);
+    assert_eq!(ask(0x4b3a, 4), Err(Errno::EINVAL));
+    assert!(tty.takes_keys() && ask(0x4b45, 4).is_ok() && !tty.takes_keys());
+    assert_eq!((ask(0x4b44, 0).unwrap()[0], ask(0x4b45, 0)), (4, Err(Errno::EINVAL)));
+    assert_eq!(ask(0x5603, 0).unwrap(), [1, 0, 0, 0, 3, 0]);
+    assert_eq!((ask(0x5606, 2), ask(0x5607, 1).is_ok()), (Err(Errno::ENXIO), true));
+    assert_eq!(ask(0x5608, 0), Err(Errno::ENOTTY));
+}

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use crate::build::{self, Variant};
 use crate::monitor::Monitor;
-use crate::picture::Picture;
+use crate::picture::{Colour, Picture};
 use crate::process::Exit;
 use crate::suite::{LIMIT, Set, Test};
 use crate::vm::{BOOT_LIMIT, Mode, Running, Vm};
@@ -37,6 +37,7 @@ pub(super) fn tests() -> Vec<Test> {
         own("uefi", Set::Core, |mode| by_firmware(mode, "uefi", "ramfb", (37, 100))),
         own("uefi-vga", Set::All, |mode| by_firmware(mode, "uefi", "VGA", (50, 160))),
         own("bios", Set::All, |mode| by_firmware(mode, "bios", "virtio-vga", (30, 80))),
+        own("framebuffer", Set::Core, framebuffer),
         own("history", Set::All, history),
         own("keymap", Set::All, keymap),
         own("alone", Set::All, alone),
@@ -203,6 +204,38 @@ fn bubbletea(mode: &Mode) -> Result<()> {
     screen.running.expect_orderly("exit 0", LIMIT)
 }
 
+/// A program draws into /dev/fb0, and gives the screen back to the text.
+fn framebuffer(mode: &Mode) -> Result<()> {
+    const RED: Colour = [255, 0, 0];
+    const GREEN: Colour = [0, 255, 0];
+    const BLUE: Colour = [0, 0, 255];
+    let elf = build::go("programs/screen", build::NEWEST, Variant::Plain)?;
+    let vm = Vm::of(&elf, mode).machine("q35");
+    let mut screen = Screen::start("framebuffer", vm, "", |line| line)?;
+    screen.running.wait_for_text("not seen")?;
+    let until = Instant::now() + BOOT_LIMIT;
+    let places = [((0, 0), GREEN), ((63, 63), GREEN), ((64, 63), RED), ((1279, 798), RED)];
+    loop {
+        let picture = screen.picture()?;
+        let last = picture.pixel(0, 799) == Some(BLUE) && picture.pixel(1279, 799) == Some(BLUE);
+        if last && places.iter().all(|((x, y), want)| picture.pixel(*x, *y) == Some(*want)) {
+            break;
+        }
+        if Instant::now() > until {
+            picture.save(&screen.folder.with_extension("png"))?;
+            bail!("not what was drawn: see {}", screen.folder.display());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    screen.press(&["ret"])?;
+    let picture = screen.wait_for("text again")?;
+    if picture.pixel(1279, 799) != Some([0; 3]) {
+        bail!("the picture is still there");
+    }
+    screen.press(&["ret"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
 /// Keys go down and up in /dev/input/event0; the program has them for itself, so that the terminal does
 /// not echo them.
 fn evdev(mode: &Mode) -> Result<()> {
@@ -210,11 +243,12 @@ fn evdev(mode: &Mode) -> Result<()> {
     let mut screen = Screen::start("evdev", Vm::of(&elf, mode).machine("q35"), "", |line| line)?;
     screen.wait_for("ready")?;
     screen.press(&["up", "shift-a", "q"])?;
+    // When Q goes up; the kernel's word of that comes on another device, before or after.
     screen.running.expect_orderly("exit 0", LIMIT)?;
     let seen = screen.running.output().replace('\r', "");
     let want = "/dev/input/event0: \"AT Translated Set 2 keyboard\" bus 0x11\nready\n\
                 key 103 value 1\nkey 103 value 0\nkey 42 value 1\nkey 30 value 1\n\
-                key 30 value 0\nkey 42 value 0\nkey 16 value 1\nkey 16 value 0\n";
+                key 30 value 0\nkey 42 value 0\nkey 16 value 1\n";
     if !seen.contains(want) {
         bail!("not as it should be:\n{seen}");
     }

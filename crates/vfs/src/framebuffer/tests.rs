@@ -1,0 +1,120 @@
+//! What is written to the picture appears on the screen, and nothing else of it changes.
+
+use super::*;
+use alloc::vec;
+use alloc::vec::Vec;
+use base::display::Pairs;
+use base::io::{SliceSink, SliceSource};
+use std::sync::Mutex;
+
+extern crate std;
+
+/// 64 by 32 pixels: two pages.
+const LAYOUT: Layout = Layout { width: 64, height: 32, pitch: 256, shifts: [16, 8, 0] };
+const NOISE: u8 = 0x77;
+
+#[derive(Clone)]
+struct Shown(Arc<Mutex<Vec<u8>>>);
+
+impl Surface for Shown {
+    fn layout(&self) -> Layout {
+        LAYOUT
+    }
+    fn put(&self, _x: u32, _y: u32, _bits: &[u8], _pairs: &[Pairs]) {}
+    fn store(&self, offset: u64, words: &[u64]) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.0.lock().unwrap()[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+    }
+}
+
+fn picture() -> (Arc<FrameBuffer>, Shown) {
+    hal::sim::reset(1, 64);
+    let shown = Shown(Arc::new(Mutex::new(vec![NOISE; 8192])));
+    (FrameBuffer::new(Box::new(shown.clone())), shown)
+}
+
+fn at(milliseconds: u64) -> Instant {
+    Instant::ZERO + Duration::from_millis(milliseconds)
+}
+
+impl Shown {
+    fn byte(&self, at: usize) -> u8 {
+        self.0.lock().unwrap()[at]
+    }
+}
+
+#[test]
+fn what_is_written_is_shown_and_read() {
+    let (buffer, shown) = picture();
+    assert_eq!(buffer.next_refresh(), None);
+    assert_eq!(buffer.write(4000, &mut SliceSource::new(&[1; 90])), Ok(90));
+    assert_eq!(buffer.next_refresh(), Some(at(0)));
+    buffer.refresh_if_due(at(0));
+    assert_eq!([0, 3999, 4000, 4089, 4090].map(|at| shown.byte(at)), [0, 0, 1, 1, 0]);
+    assert_eq!(shown.byte(4096), NOISE, "nobody wrote there");
+    let mut bytes = [9; 100];
+    assert_eq!(buffer.read(3995, &mut SliceSink::new(&mut bytes)), Ok(100));
+    assert_eq!((&bytes[..6], &bytes[94..96]), (&[0, 0, 0, 0, 0, 1][..], &[1, 0][..]));
+    assert_eq!(buffer.next_refresh(), None);
+    // The end.
+    assert_eq!(buffer.read(8190, &mut SliceSink::new(&mut bytes)), Ok(2));
+    assert_eq!(buffer.write(8190, &mut SliceSource::new(&[1; 9])), Ok(2));
+    assert_eq!(buffer.write(8192, &mut SliceSource::new(&[1])), Err(Errno::ENOSPC));
+    assert_eq!(buffer.write(8193, &mut SliceSource::new(&[1])), Err(Errno::EFBIG));
+}
+
+#[test]
+fn what_a_mapping_changes_is_shown() {
+    let (buffer, shown) = picture();
+    let frame = buffer.frame(1, true).unwrap();
+    assert_eq!(buffer.frame(2, true).err(), Some(Errno::ENXIO));
+    buffer.refresh_if_due(at(0));
+    // The page as the program has it, which may have made it black; no other.
+    assert_eq!([4095, 4096, 8191].map(|at| shown.byte(at)), [NOISE, 0, 0]);
+    frame.write(5, &[3]);
+    buffer.refresh_if_due(at(10));
+    assert_eq!(shown.byte(4101), 0, "not yet");
+    buffer.refresh_if_due(at(16));
+    assert_eq!([4100, 4101, 4102].map(|at| shown.byte(at)), [0, 3, 0]);
+    // What was changed last before the mapping ended.
+    frame.write(6, &[4]);
+    drop(frame);
+    buffer.refresh_if_due(at(40));
+    assert_eq!((shown.byte(4102), shown.byte(4095)), (4, NOISE));
+    assert_eq!(buffer.next_refresh(), None);
+}
+
+struct Argument(Vec<u8>);
+
+impl IoctlArgument for Argument {
+    fn value(&self) -> u64 {
+        0
+    }
+    fn load(&mut self, into: &mut [u8]) -> Result<(), Errno> {
+        into.copy_from_slice(&self.0[..into.len()]);
+        Ok(())
+    }
+    fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
+        self.0 = from.to_vec();
+        Ok(())
+    }
+}
+
+#[test]
+fn it_tells_its_layout_and_keeps_it() {
+    let (buffer, _) = picture();
+    let mut told = Argument(Vec::new());
+    assert_eq!(buffer.ioctl(command::GET_FIXED, &mut told), Ok(0));
+    assert_eq!((told.0.len(), told.0[24..28].to_vec(), told.0[49]), (80, vec![0, 0x20, 0, 0], 1));
+    assert_eq!(buffer.ioctl(command::GET_VARIABLE, &mut told), Ok(0));
+    assert_eq!((told.0.len(), told.0[0], told.0[4], told.0[24]), (160, 64, 32, 32));
+    assert_eq!((told.0[32], told.0[44], told.0[56], told.0[60]), (16, 8, 0, 8));
+    let put = |told: &Argument, command| buffer.ioctl(command, &mut Argument(told.0.clone()));
+    assert_eq!(put(&told, command::PUT_VARIABLE), Ok(0));
+    assert_eq!(put(&told, command::PAN), Ok(0));
+    told.0[20] = 1;
+    assert_eq!(put(&told, command::PAN), Err(Errno::EINVAL));
+    told.0[0] = 65;
+    assert_eq!(put(&told, command::PUT_VARIABLE), Err(Errno::EINVAL));
+    assert_eq!(put(&told, 0x4611), Err(Errno::ENOTTY));
+}

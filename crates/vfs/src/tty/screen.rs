@@ -1,0 +1,91 @@
+//! What a terminal on a screen can besides (Linux: ioctl_console(2)): it is the first of one virtual
+//! consoles.
+
+use crate::file::IoctlArgument;
+use alloc::boxed::Box;
+use base::Errno;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Lets the text be seen, or leaves the screen to the program.
+pub type ShowHook = Box<dyn Fn(bool) + Send + Sync>;
+
+/// ioctl commands (include/uapi/linux/kd.h, vt.h).
+mod command {
+    pub(super) const KDGKBTYPE: u32 = 0x4b33;
+    pub(super) const KDSETMODE: u32 = 0x4b3a;
+    pub(super) const KDGETMODE: u32 = 0x4b3b;
+    pub(super) const KDGKBMODE: u32 = 0x4b44;
+    pub(super) const KDSKBMODE: u32 = 0x4b45;
+    pub(super) const VT_OPENQRY: u32 = 0x5600;
+    pub(super) const VT_GETMODE: u32 = 0x5601;
+    pub(super) const VT_GETSTATE: u32 = 0x5603;
+    pub(super) const VT_ACTIVATE: u32 = 0x5606;
+    pub(super) const VT_WAITACTIVE: u32 = 0x5607;
+}
+
+/// A terminal's screen.
+pub(super) struct OnScreen {
+    show: ShowHook,
+    graphics: AtomicBool,
+    keys_off: AtomicBool,
+}
+
+impl OnScreen {
+    pub(super) fn new(show: ShowHook) -> Self {
+        Self { show, graphics: AtomicBool::new(false), keys_off: AtomicBool::new(false) }
+    }
+
+    pub(super) fn takes_keys(&self) -> bool {
+        !self.keys_off.load(Relaxed)
+    }
+
+    pub(super) fn control(
+        &self,
+        number: u32,
+        argument: &mut dyn IoctlArgument,
+    ) -> Result<usize, Errno> {
+        const KB_101: u8 = 2;
+        const TEXT: u32 = 0;
+        const GRAPHICS: u32 = 1;
+        const K_UNICODE: u32 = 3;
+        const K_OFF: u32 = 4;
+        const THE_ONLY: u64 = 1;
+        let value = argument.value();
+        match number {
+            command::KDGKBTYPE => argument.store(&[KB_101])?,
+            command::KDGETMODE => {
+                let mode = if self.graphics.load(Relaxed) { GRAPHICS } else { TEXT };
+                argument.store(&mode.to_le_bytes())?;
+            }
+            command::KDSETMODE => {
+                // 2 and 3 are obsolete names of text.
+                let graphics = match value {
+                    0 | 2 | 3 => false,
+                    1 => true,
+                    _ => return Err(Errno::EINVAL),
+                };
+                if self.graphics.swap(graphics, Relaxed) != graphics {
+                    (self.show)(!graphics);
+                }
+            }
+            command::KDGKBMODE => {
+                let mode = if self.takes_keys() { K_UNICODE } else { K_OFF };
+                argument.store(&mode.to_le_bytes())?;
+            }
+            // The keyboard's codes are read from /dev/input.
+            command::KDSKBMODE => match u32::try_from(value) {
+                Ok(mode @ (K_UNICODE | K_OFF)) => self.keys_off.store(mode == K_OFF, Relaxed),
+                _ => return Err(Errno::EINVAL),
+            },
+            command::VT_OPENQRY => argument.store(&(-1_i32).to_le_bytes())?,
+            // Automatic: nobody is asked before another console is shown.
+            command::VT_GETMODE => argument.store(&[0; 8])?,
+            // Number 1 is shown; it is in use, and so is 0, which means that one.
+            command::VT_GETSTATE => argument.store(&[1, 0, 0, 0, 0b11, 0])?,
+            command::VT_ACTIVATE | command::VT_WAITACTIVE if value == THE_ONLY => {}
+            command::VT_ACTIVATE | command::VT_WAITACTIVE => return Err(Errno::ENXIO),
+            _ => return Err(Errno::ENOTTY),
+        }
+        Ok(0)
+    }
+}
