@@ -1,8 +1,8 @@
 //! What the loader says: PVH's `hvm_start_info`, Linux's `boot_params` or multiboot2's information.
 //! None of it is trusted: addresses must lie below 4 GiB (all that is mapped so early), counts are
-//! bounded, and the archive must lie in usable memory outside the kernel.
+//! bounded, and the archive must lie outside the kernel; what is not usable memory is moved there.
 
-use super::super::paging::{self, direct};
+use super::super::paging::{self, direct, direct_mut};
 use super::map::{self, Builder};
 use super::multiboot;
 use super::{BOOT_MAP_END, Framebuffer, Seal};
@@ -108,15 +108,42 @@ pub(super) fn read(loader: u32, address: u64) -> Information {
     if raw.archive.0 >= raw.archive.1 {
         raw.archive = archive_within();
     }
-    let (start, end) = raw.archive;
-    let clash = [paging::kernel_image(), paging::boot_image()]
+    Information { archive: in_memory(raw.archive), ..raw }
+}
+
+/// The archive where nobody else writes; empty when it is none.
+///
+/// QEMU places what `-initrd` names by the size of memory alone. Its BIOS then reserves some there, more
+/// with each disk, and the archive's end lies in what drivers of the firmware use. Linux moves it too
+/// (`relocate_initrd`).
+fn in_memory((start, end): (u64, u64)) -> (u64, u64) {
+    let frames_end = end.checked_next_multiple_of(PAGE_SIZE).unwrap_or(0);
+    if start >= frames_end || !start.is_multiple_of(PAGE_SIZE) || is_own(start, end) {
+        return (0, 0);
+    }
+    if map::is_memory(start, frames_end) {
+        return (start, end);
+    }
+    if frames_end > BOOT_MAP_END {
+        return (0, 0);
+    }
+    let bytes = frames_end - start;
+    let below = |range: &map::MemoryRange| range.end.min(BOOT_MAP_END).checked_sub(bytes);
+    let fits = |range: &map::MemoryRange| {
+        below(range).filter(|place| range.start <= *place && !is_own(*place, place + bytes))
+    };
+    let Some(place) = map::usable().iter().rev().find_map(fits) else { return (0, 0) };
+    // SAFETY: both are mapped; the new place is memory that nobody uses yet: the kernel lies
+    // elsewhere, and what the loader said is copied.
+    unsafe { direct_mut::<u8>(place).copy_from(direct(start), bytes as usize) };
+    (place, place + (end - start))
+}
+
+/// True when some of it is the kernel.
+fn is_own(start: u64, end: u64) -> bool {
+    [paging::kernel_image(), paging::boot_image()]
         .iter()
-        .any(|range| start < range.1 && range.0 < end);
-    let valid = start < end
-        && start.is_multiple_of(PAGE_SIZE)
-        && map::is_memory(start, end.next_multiple_of(PAGE_SIZE))
-        && !clash;
-    Information { archive: if valid { raw.archive } else { (0, 0) }, ..raw }
+        .any(|range| start < range.1 && range.0 < end)
 }
 
 unsafe extern "C" {

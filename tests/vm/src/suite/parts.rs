@@ -19,6 +19,13 @@ const DISKS: Change = (
      -drive if=none,id=b,driver=null-co,size=1M -device ich9-ahci,id=ahci -device ide-hd,drive=b,bus=ahci.0",
 );
 
+/// Firmware that drives them keeps memory where QEMU puts the image.
+const NVME: Change = (
+    "-no-reboot",
+    "-no-reboot -drive if=none,id=a,driver=null-co,size=1M -device nvme,drive=a,serial=a \
+     -drive if=none,id=b,driver=null-co,size=1M -device nvme,drive=b,serial=b",
+);
+
 /// Name, machine, set, changes. The machines of `egg` have neither disk nor screen.
 const LACKING: &[(&str, &str, Set, &[Change])] = &[
     ("rtc", "microvm", Set::Core, &[("rtc=on", "rtc=off")]),
@@ -41,6 +48,8 @@ const LACKING: &[(&str, &str, Set, &[Change])] = &[
 const MORE: &[(&str, &str, Set, &[Change])] = &[
     ("disks", "q35", Set::Core, &[DISKS]),
     ("disks", "pc", Set::All, &[DISKS]),
+    ("nvme", "q35", Set::Core, &[NVME]),
+    ("nvme", "pc", Set::Core, &[NVME]),
     ("screens", "q35", Set::All, &[("-no-reboot", "-no-reboot -device VGA -device bochs-display")]),
     ("serials", "pc", Set::All, &[("-no-reboot", "-no-reboot -serial null")]),
 ];
