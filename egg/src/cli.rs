@@ -212,8 +212,10 @@ pub(crate) enum Format {
     Qcow2,
     /// The same for VMware and VirtualBox
     Vmdk,
-    /// The same for Hyper-V and Azure
+    /// The same for Azure, and for Hyper-V's generation 1
     Vhd,
+    /// The same for Hyper-V's generation 2
+    Vhdx,
 }
 
 /// `egg inspect`.

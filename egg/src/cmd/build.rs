@@ -125,6 +125,16 @@ fn starts(format: Format, output: &Path) -> Vec<(&'static str, String)> {
             add("Hyper-V", format!("New-VM -VHDPath {file} -Generation 1"));
             add("Azure", format!("az storage blob upload --type page --file {path}"));
         }
+        Format::Vhdx => {
+            add("Hyper-V", format!("New-VM -Name VM -VHDPath {file} -Generation 2"));
+            add("", "Set-VMFirmware VM -EnableSecureBoot Off".to_owned());
+            add(
+                "QEMU",
+                format!(
+                    "qemu-system-x86_64 -cpu max -m 256 {NETWORK} -drive format=vhdx,file={path}"
+                ),
+            );
+        }
     }
     rows
 }

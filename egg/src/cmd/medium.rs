@@ -54,6 +54,7 @@ pub(crate) fn start(
                 Format::Qcow2 => "qcow2",
                 Format::Vmdk => "vmdk",
                 Format::Vhd => "vpc",
+                Format::Vhdx => "vhdx",
                 _ => "raw",
             },
             is_cd: format == Format::Iso,

@@ -3,8 +3,8 @@
 //!
 //! [`elf`] joins them to one ELF file, [`pe`] to one EFI program. [`disk`] makes a disk around that
 //! program, which boots by UEFI and, where [`grub`] finds GRUB on this host, by BIOS; as an ISO it is
-//! a CD too ([`iso`]). [`qcow2`], [`vmdk`] and [`vhd`] wrap a disk for hypervisors; [`open`] reads all
-//! of these back.
+//! a CD too ([`iso`]). [`qcow2`], [`vmdk`], [`vhd`] and [`vhdx`] wrap a disk for hypervisors; [`open`]
+//! reads all of these back.
 
 mod bytes;
 mod disk;
@@ -16,6 +16,7 @@ pub(crate) mod open;
 mod pe;
 mod qcow2;
 mod vhd;
+mod vhdx;
 mod vmdk;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ impl Format {
             "qcow2" => Self::Qcow2,
             "vmdk" => Self::Vmdk,
             "vhd" => Self::Vhd,
+            "vhdx" => Self::Vhdx,
             _ => return None,
         })
     }
@@ -66,6 +68,7 @@ impl Format {
             Self::Qcow2 => "qcow2",
             Self::Vmdk => "vmdk",
             Self::Vhd => "vhd",
+            Self::Vhdx => "vhdx",
         }
     }
 }
@@ -117,6 +120,7 @@ impl Maker<'_> {
             Format::Qcow2 => qcow2::wrap(&disk)?,
             Format::Vmdk => vmdk::wrap(&disk)?,
             Format::Vhd => vhd::wrap(disk)?,
+            Format::Vhdx => vhdx::wrap(&disk)?,
             _ => disk,
         };
         let note = self.grub.is_none().then(|| grub::MISSING.to_owned());

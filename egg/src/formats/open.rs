@@ -6,7 +6,7 @@ use std::io::Cursor;
 use gpt::GptConfig;
 
 use super::bytes::{SECTOR, array};
-use super::{elf, pe, qcow2, vhd, vmdk};
+use super::{elf, pe, qcow2, vhd, vhdx, vmdk};
 use crate::cli::Format;
 
 /// An image taken apart.
@@ -53,6 +53,9 @@ fn disk_of(file: &[u8]) -> Option<(Format, anyhow::Result<Cow<'_, [u8]>>)> {
     }
     if let Some(disk) = vmdk::unwrap(file) {
         return Some((Format::Vmdk, disk.map(Cow::Owned)));
+    }
+    if let Some(disk) = vhdx::unwrap(file) {
+        return Some((Format::Vhdx, disk.map(Cow::Owned)));
     }
     if let Some(disk) = vhd::unwrap(file) {
         return Some((Format::Vhd, Ok(Cow::Borrowed(disk))));

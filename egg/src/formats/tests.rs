@@ -5,8 +5,16 @@ use super::*;
 use proptest::prelude::*;
 
 /// All that hold a kernel of their own making.
-const FORMS: [Format; 7] =
-    [Format::Elf, Format::Efi, Format::Iso, Format::Raw, Format::Qcow2, Format::Vmdk, Format::Vhd];
+const FORMS: [Format; 8] = [
+    Format::Elf,
+    Format::Efi,
+    Format::Iso,
+    Format::Raw,
+    Format::Qcow2,
+    Format::Vmdk,
+    Format::Vhd,
+    Format::Vhdx,
+];
 
 /// A kernel of one segment, with the words that `egg build` fills in.
 fn kernel() -> Vec<u8> {
@@ -164,7 +172,7 @@ fn disks_survive_damage() {
 
 #[test]
 fn containers_survive_damage() {
-    for format in [Format::Qcow2, Format::Vmdk] {
+    for format in [Format::Qcow2, Format::Vmdk, Format::Vhdx] {
         mutate(format, 600);
     }
 }

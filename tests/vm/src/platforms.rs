@@ -13,8 +13,8 @@ use crate::build::{self, GoVersion, Variant};
 use crate::vm;
 
 /// What is booted.
-const FORMS: [&str; 8] =
-    ["elf, PVH", "elf, multiboot2", "efi", "iso", "raw", "qcow2", "vmdk", "vhd"];
+const FORMS: [&str; 9] =
+    ["elf, PVH", "elf, multiboot2", "efi", "iso", "raw", "qcow2", "vmdk", "vhd", "vhdx"];
 /// What it is booted on.
 const MACHINES: [&str; 4] = ["microvm", "pc, BIOS", "q35, BIOS", "q35, OVMF"];
 const OLDEST: GoVersion = "1.16.15";

@@ -15,7 +15,7 @@ use crate::vm::{self, Mode, Vm};
 
 /// (form, machine, firmware, set). A CD and a disk each by BIOS and by UEFI; the containers hold the
 /// same disk.
-const BOOTS: [(&str, &str, &str, Set); 14] = [
+const BOOTS: [(&str, &str, &str, Set); 16] = [
     ("elf", "microvm", "", Set::Core),
     ("elf", "pc", "", Set::All),
     ("elf", "q35", "", Set::All),
@@ -30,6 +30,8 @@ const BOOTS: [(&str, &str, &str, Set); 14] = [
     ("qcow2", "q35", "uefi", Set::Core),
     ("vmdk", "pc", "bios", Set::Core),
     ("vhd", "q35", "bios", Set::Core),
+    ("vhdx", "q35", "uefi", Set::Core),
+    ("vhdx", "pc", "bios", Set::All),
 ];
 
 /// What QEMU exits with when the kernel ended the machine in order.
@@ -89,7 +91,7 @@ fn build_image(egg: &Path, form: &str, elf: &Path, path: &Path) -> Result<()> {
 fn again(mode: &Mode) -> Result<()> {
     let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
     let elf = build::go("programs/httpserve", build::NEWEST, Variant::Stripped)?;
-    for form in ["elf", "iso", "vmdk"] {
+    for form in ["elf", "iso", "vmdk", "vhdx"] {
         let first = image(mode, form)?;
         let second = first.with_extension("again");
         build_image(egg, form, &elf, &second)?;
@@ -136,7 +138,7 @@ fn by_grub(mode: &Mode, uefi: bool) -> Result<()> {
 /// QEMU's own tool finds the same disk in all of them, and nothing wrong with them.
 fn containers(mode: &Mode) -> Result<()> {
     let raw = image(mode, "raw")?;
-    for (form, name) in [("qcow2", "qcow2"), ("vmdk", "vmdk"), ("vhd", "vpc")] {
+    for (form, name) in [("qcow2", "qcow2"), ("vmdk", "vmdk"), ("vhd", "vpc"), ("vhdx", "vhdx")] {
         let image = image(mode, form)?;
         if form != "vhd" {
             let mut check = Command::new("qemu-img");
