@@ -68,7 +68,10 @@ fn run_secondary() -> ! {
 
 /// The archive and the settings in it, changed by the command line.
 fn settings(info: &BootInfo) -> Result<(Archive<'static>, Config), StartError> {
-    let mut bytes = info.archive.ok_or(StartError::NoArchive)?;
+    let mut bytes = info.archive.ok_or(match info.seal {
+        Some(_) => StartError::CutOff,
+        None => StartError::NoArchive,
+    })?;
     if let Some(seal) = info.seal {
         bytes = bytes
             .get(..seal.bytes as usize)

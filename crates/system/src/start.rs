@@ -57,6 +57,8 @@ pub struct Parts {
 pub enum StartError {
     /// The machine was started without an image.
     NoArchive,
+    /// There is none, though the kernel was packed with one.
+    CutOff,
     /// The image is not the one that the kernel was packed with.
     Checksum,
     /// The image is damaged.
@@ -83,6 +85,7 @@ impl fmt::Display for StartError {
             Self::NoArchive => f.write_str(
                 "no image: start the machine with egg, or give QEMU the image with -initrd",
             ),
+            Self::CutOff => f.write_str("the image is damaged: it is cut off"),
             Self::Checksum => f.write_str("the image is damaged: its checksum is wrong"),
             Self::Archive(error) => write!(f, "the image is damaged: {error}"),
             Self::NoSettings => write!(f, "the image has no settings ({})", config::PATH),

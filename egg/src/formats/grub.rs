@@ -14,8 +14,12 @@ pub(super) const MISSING: &str = "it boots by UEFI only; to boot by BIOS too it 
 
 const COMMANDS: [&str; 2] = ["grub-mkimage", "grub2-mkimage"];
 const FOLDERS: [&str; 2] = ["/usr/lib/grub/i386-pc", "/usr/share/grub2/i386-pc"];
-/// What it takes to load a kernel from a disk, and to find a screen for it.
-const MODULES: [&str; 3] = ["biosdisk", "multiboot2", "vbe"];
+/// What it takes to load a kernel from a disk, and to find a screen for it; then what ends the machine
+/// when there is none.
+const MODULES: [&str; 6] = ["biosdisk", "multiboot2", "vbe", "serial", "echo", "halt"];
+/// What comes after a kernel that cannot be read. One without its archive says so itself.
+const DAMAGED: &str = "serial --unit=0 --speed=115200\nterminal_output console serial\n\
+    echo 'eggos: the image is damaged: its kernel cannot be read'\nhalt\n";
 
 /// GRUB of this host.
 pub(super) struct Grub {
@@ -55,7 +59,8 @@ impl Grub {
         let work = tempfile::tempdir()?;
         let path = |name: &str| work.path().join(name);
         let blocks = |row: Blocks| format!("($root){}+{}", row.first, row.count);
-        let script = format!("multiboot2 {}\nmodule2 {}\nboot\n", blocks(kernel), blocks(archive));
+        let (kernel, archive) = (blocks(kernel), blocks(archive));
+        let script = format!("multiboot2 {kernel}\nmodule2 {archive}\nboot\n{DAMAGED}");
         fs::write(path("script"), script)?;
         let output = Command::new(self.command)
             .args(["--format", kind, "--prefix", "/boot/grub", "--compression", "xz"])

@@ -11,6 +11,7 @@ use crate::vm::Mode;
 mod builds;
 mod cards;
 mod console;
+mod damaged;
 mod exits;
 mod long;
 mod machines;
@@ -87,6 +88,7 @@ pub fn all() -> VecDeque<Test> {
         network::tests(),
         machines::tests(),
         platforms::tests(),
+        damaged::tests(),
         cards::tests(),
         parts::tests(),
         screen::tests(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::build::{self, Variant};
 use crate::platforms;
@@ -35,7 +35,7 @@ const BOOTS: [(&str, &str, &str, Set); 16] = [
 ];
 
 /// What QEMU exits with when the kernel ended the machine in order.
-const ORDERLY: Exit = Exit::Code(33);
+pub(super) const ORDERLY: Exit = Exit::Code(33);
 const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
 
 pub(super) fn tests() -> Vec<Test> {
@@ -57,16 +57,11 @@ pub(super) fn tests() -> Vec<Test> {
     tests.push(whole.with_own_machine());
     let same = Test::new("platform/again".into(), Set::Core, again);
     tests.push(same.with_own_machine());
-    for (name, count, set) in [("few", 3, Set::Core), ("many", 50, Set::All)] {
-        let name = format!("platform/damaged/{name}");
-        let run = move |mode: &Mode| damaged(mode, count);
-        tests.push(Test::new(name, set, run).with_own_machine());
-    }
     tests
 }
 
 /// An image of the test server, which listens on port 80; made once.
-fn image(mode: &Mode, form: &str) -> Result<PathBuf> {
+pub(super) fn image(mode: &Mode, form: &str) -> Result<PathBuf> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
@@ -150,35 +145,4 @@ fn containers(mode: &Mode) -> Result<()> {
         build::succeed(compare)?;
     }
     Ok(())
-}
-
-/// Images with one bit of the archive turned boot to a clear line and end.
-fn damaged(mode: &Mode, count: u64) -> Result<()> {
-    let good = fs::read(image(mode, "elf")?)?;
-    let archive = archive_of(&good).context("no archive in the image")?;
-    let path =
-        build::target().join(format!("vm-images/damaged-{}-{count}.elf", std::process::id()));
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for n in 0..count {
-        let mut bytes = good.clone();
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(n | 1);
-        let at = archive + (state >> 20) as usize % (good.len() - archive);
-        if let Some(byte) = bytes.get_mut(at) {
-            *byte ^= 1 << (state >> 60 & 7);
-        }
-        fs::write(&path, bytes)?;
-        let kernel = path.display().to_string();
-        let mut running = vm::qemu(80, ["-M", "microvm", "-m", "128", "-kernel", &kernel])?;
-        running.expect(ORDERLY, LIMIT)?;
-        if !running.output().contains("the image is damaged") {
-            bail!("a bit turned at byte {at}: {}", running.output());
-        }
-    }
-    Ok(fs::remove_file(path)?)
-}
-
-/// Where the archive begins: on a page, and it is the last of the file.
-fn archive_of(image: &[u8]) -> Option<usize> {
-    let begins = |at: &usize| image.get(*at..).is_some_and(|rest| rest.starts_with(b"070701"));
-    (0..image.len()).step_by(4096).find(begins)
 }
