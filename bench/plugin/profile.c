@@ -5,7 +5,8 @@
  *   out   where the counts go when QEMU ends
  *   from  counting begins when this address is first executed; by default at reset
  *   mark  prints the instructions executed so far when ADDRESS is first executed and the bytes
- *         there are HEX (so that the same address of another program does not count)
+ *         there are HEX (so that the same address of another program does not count); *ADDRESS is
+ *         an offset in a page, for code that may lie in any
  *
  * FILE: "mark ADDRESS COUNT" for each mark reached, "total COUNT", then for each block of code
  * "block ADDRESS INSTRUCTIONS TIMES". Exact with one CPU and -accel tcg,thread=single, but for
@@ -50,7 +51,7 @@ struct mark {
   uint64_t address, count;
   unsigned char bytes[MAX_BYTES];
   size_t length;
-  bool reached;
+  bool in_page, reached;
 };
 
 static struct block *blocks[BUCKETS];
@@ -113,7 +114,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     if (from && address == from)
       qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, NO_REGISTERS, NULL);
     for (int m = 0; m < mark_count; m++)
-      if (marks[m].address == address && has_bytes(tb, i, &marks[m]))
+      if (marks[m].address == (marks[m].in_page ? address & 0xfff : address) && has_bytes(tb, i, &marks[m]))
         qemu_plugin_register_vcpu_insn_exec_cb(insn, reach, NO_REGISTERS, &marks[m]);
   }
   qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &b->times, 1);
@@ -136,7 +137,8 @@ static void finish(qemu_plugin_id_t id, void *data) {
 
 static bool parse_mark(const char *text, struct mark *m) {
   char *end;
-  m->address = strtoull(text, &end, 16);
+  m->in_page = *text == '*';
+  m->address = strtoull(text + m->in_page, &end, 16);
   if (*end != ':') return *end == 0;
   for (end++; end[0] && end[1] && m->length < MAX_BYTES; end += 2) {
     char digits[3] = {end[0], end[1], 0};
