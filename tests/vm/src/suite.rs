@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::vm::Mode;
 
+mod bochs;
 mod builds;
 mod cards;
 mod console;
@@ -88,6 +89,7 @@ pub fn all() -> VecDeque<Test> {
         network::tests(),
         machines::tests(),
         platforms::tests(),
+        bochs::tests(),
         damaged::tests(),
         cards::tests(),
         parts::tests(),
