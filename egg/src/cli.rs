@@ -193,6 +193,9 @@ pub(crate) struct BuildArgs {
     /// Form of the image; without it, the end of the output's name says
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
+    /// An image without a program: it says what the machine is made of, and stops
+    #[arg(long, conflicts_with_all = ["target", "args"])]
+    pub(crate) hardware: bool,
 }
 
 /// Forms of an image.
@@ -222,11 +225,32 @@ pub(crate) enum Format {
 #[derive(Args, Debug, Clone)]
 pub(crate) struct InspectArgs {
     /// The ELF file or image, of any form that `egg build` makes
-    #[arg(value_name = "ELF|IMAGE")]
-    pub(crate) file: PathBuf,
+    #[arg(value_name = "ELF|IMAGE", required_unless_present = "hardware")]
+    pub(crate) file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Say what a machine is made of, as the kernel finds it, and which driver takes what
+    #[arg(long, conflicts_with_all = ["file", "json"])]
+    pub(crate) hardware: bool,
+    /// Kind of that machine
+    #[arg(long, value_enum, default_value_t, requires = "hardware")]
+    pub(crate) machine: MachineKind,
+    /// Memory of that machine
+    #[arg(short, long, value_name = "SIZE", value_parser = parse_size, requires = "hardware")]
+    pub(crate) memory: Option<Size>,
+    /// Processors of that machine
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255), requires = "hardware")]
+    pub(crate) cpus: Option<u32>,
+    /// What runs its code
+    #[arg(long, value_enum, default_value_t, requires = "hardware")]
+    pub(crate) accel: AccelWish,
+    /// Kernel to boot instead of the one within egg
+    #[arg(long, value_name = "ELF", env = "EGG_KERNEL", hide = true)]
+    pub(crate) kernel: Option<PathBuf>,
+    /// Print the QEMU command instead of running it
+    #[arg(long, requires = "hardware")]
+    pub(crate) dry_run: bool,
 }
 
 /// What the kernel boots on: QEMU's machines, or this host.

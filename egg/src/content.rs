@@ -7,6 +7,7 @@ use std::path::Path;
 use bundle::config::{Config, Size};
 use bundle::{Archive, Metadata};
 
+use crate::cli::ContentArgs;
 use crate::elf::Report;
 use crate::exit::{Code, Failure};
 use crate::go;
@@ -54,6 +55,20 @@ impl Content {
         Ok(content)
     }
 
+    /// The page that says what the machine is made of, in place of a program.
+    pub(crate) fn hardware(args: &ContentArgs) -> anyhow::Result<Self> {
+        let config = Config {
+            program: "/hardware".to_owned(),
+            hardware: true,
+            memory: args.memory,
+            cpus: args.cpus,
+            console: args.console.unwrap_or(Config::default().console),
+            ..Config::default()
+        };
+        let kernel = Kernel::choose(args.kernel.as_deref(), false)?;
+        Ok(Self { kernel, config, tree: Tree::default(), private_memory: 0 })
+    }
+
     fn of_file(plan: &Plan, path: &Path) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
         let bytes = read(path)?;
@@ -83,23 +98,22 @@ impl Content {
 
     /// What an image of its own holds.
     pub(crate) fn of_image(plan: &Plan, shown: &str, image: Image) -> anyhow::Result<Self> {
-        let program = image.tree.contents(&image.config.program).ok_or_else(|| {
-            let program = &image.config.program;
-            Failure::of(Code::CannotRun, format!("{shown}: the image lacks its program {program}"))
-        })?;
-        let report = runnable(shown, program)?;
+        let private_memory = match image.tree.contents(&image.config.program) {
+            Some(program) => runnable(shown, program)?.private_memory,
+            None if image.config.hardware => 0,
+            None => {
+                let program = &image.config.program;
+                let problem = format!("{shown}: the image lacks its program {program}");
+                return Failure::err(Code::CannotRun, problem);
+            }
+        };
         let kernel = match (&plan.kernel, image.kernel) {
             (None, Some(elf)) if !plan.process => {
                 Kernel::from_bytes(elf).map_err(|error| error.context(shown.to_owned()))?
             }
             (path, _) => Kernel::choose(path.as_deref(), plan.process)?,
         };
-        Ok(Self {
-            kernel,
-            config: plan.settings(image.config),
-            tree: image.tree,
-            private_memory: report.private_memory,
-        })
+        Ok(Self { kernel, config: plan.settings(image.config), tree: image.tree, private_memory })
     }
 
     /// The archive to boot with so much memory. It stays in memory as a whole, so a small machine

@@ -39,12 +39,12 @@ mod arch;
 mod types;
 pub mod vdso;
 
-#[cfg(target_os = "none")]
-pub use arch::boot;
 #[cfg(eggos_process)]
 pub use arch::host;
 #[cfg(not(any(target_os = "none", eggos_process)))]
 pub use arch::sim;
+#[cfg(target_os = "none")]
+pub use arch::{boot, inventory};
 pub use arch::{clock, console, cpu, entropy, irq, keyboard, memory, power, space, user, usercopy};
 #[cfg(not(eggos_process))]
 pub use arch::{dma, mmio, pci};

@@ -1,6 +1,6 @@
 //! The machine from power-on to the program's end.
 
-use crate::display;
+use crate::{display, hardware};
 use alloc::format;
 use alloc::vec::Vec;
 use base::PAGE_SIZE;
@@ -25,7 +25,7 @@ fn main(info: BootInfo) -> ! {
         }
     };
     let display = frame.and_then(|frame| display::start(frame, &config));
-    let verbose = config.verbose;
+    let verbose = config.verbose || config.hardware;
     if verbose {
         say_machine(&info);
     }
@@ -38,7 +38,10 @@ fn main(info: BootInfo) -> ! {
     let seed = seed(&mut devices);
     let cpus = hal::cpu::start_others(config.cpus.unwrap_or(u32::MAX), run_secondary);
     if verbose {
-        say(format_args!("eggos: {cpus} CPUs\n"));
+        hardware::print(&info, &devices, display.as_ref());
+    }
+    if config.hardware {
+        hardware::stop();
     }
     let parts = Parts {
         archive,
@@ -120,7 +123,7 @@ fn say_machine(info: &BootInfo) {
     ));
 }
 
-fn say(line: Arguments<'_>) {
+pub(crate) fn say(line: Arguments<'_>) {
     hal::console::write(format!("{line}").as_bytes());
 }
 

@@ -11,6 +11,9 @@ mod bare;
 #[cfg(target_os = "none")]
 mod display;
 
+#[cfg(target_os = "none")]
+mod hardware;
+
 #[cfg(eggos_process)]
 mod process;
 

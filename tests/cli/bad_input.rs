@@ -66,6 +66,21 @@ fn hostile_elf_files_are_refused() {
 }
 
 #[test]
+fn the_page_about_hardware_wants_no_file() {
+    let stage = Stage::without_machine();
+    stage.write("program", elf());
+    for wrong in [
+        &["inspect", "--hardware", "program"][..],
+        &["inspect"],
+        &["build", "--hardware", "program"],
+        &["inspect", "--hardware", "--machine", "process"],
+    ] {
+        let ended = stage.egg(wrong);
+        assert_eq!(ended.code, Some(USAGE), "{wrong:?}: {ended:?}");
+    }
+}
+
+#[test]
 fn dynamic_programs_say_how_to_rebuild() {
     let stage = Stage::without_machine();
     let host = std::env::current_exe().unwrap();

@@ -75,7 +75,7 @@ pub fn find() -> Option<Frame> {
 }
 
 /// True for the adapter: with a VGA ("VGA", "std") or without ("bochs-display").
-fn is_bochs(function: &Function) -> bool {
+pub(crate) fn is_bochs(function: &Function) -> bool {
     (function.vendor, function.device) == (0x1234, 0x1111)
 }
 

@@ -15,6 +15,7 @@ extern crate std;
 mod command_line;
 pub mod display;
 pub mod e1000;
+pub mod inventory;
 mod pci;
 mod probe;
 #[cfg(test)]

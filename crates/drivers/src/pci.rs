@@ -44,6 +44,8 @@ pub(crate) struct Function {
     pub(crate) vendor: u16,
     /// What it is, by the vendor's numbers.
     pub(crate) device: u16,
+    /// What it is for: class, subclass, programming interface (appendix D).
+    pub(crate) class: u32,
 }
 
 /// A capability of a function: where it is in configuration space.
@@ -55,7 +57,7 @@ pub(crate) struct Capability {
     pub(crate) at: u16,
 }
 
-/// All functions on bus 0 and behind its bridges.
+/// All functions on bus 0 and behind its bridges, and those.
 pub(crate) fn functions() -> Vec<Function> {
     let mut found = Vec::new();
     // Without a host bridge at 0:0.0 there is no bus: do not look at 32 places in vain.
@@ -86,10 +88,12 @@ fn scan_bus(bus: u8, found: &mut Vec<Function>, buses: &mut Vec<u8>) {
         for function in 0..if multifunction { 8 } else { 1 } {
             let address = Address { bus, device, function };
             let Some(identity) = identify(address) else { continue };
-            if hal::pci::read(address, offset::CLASS) >> 16 == CLASS_BRIDGE {
+            let class = hal::pci::read(address, offset::CLASS) >> 8;
+            if class >> 8 == CLASS_BRIDGE {
                 buses.push((hal::pci::read(address, offset::BUS_NUMBERS) >> 8) as u8);
-            } else if found.len() < MOST_FUNCTIONS {
-                found.push(identity);
+            }
+            if found.len() < MOST_FUNCTIONS {
+                found.push(Function { class, ..identity });
             }
         }
     }
@@ -98,7 +102,7 @@ fn scan_bus(bus: u8, found: &mut Vec<Function>, buses: &mut Vec<u8>) {
 fn identify(address: Address) -> Option<Function> {
     let id = hal::pci::read(address, offset::ID);
     let (vendor, device) = (id as u16, (id >> 16) as u16);
-    (vendor != u16::MAX).then_some(Function { address, vendor, device })
+    (vendor != u16::MAX).then_some(Function { address, vendor, device, class: 0 })
 }
 
 impl Function {

@@ -1,12 +1,12 @@
 //! From places where a device may be to attached drivers.
 
 use crate::command_line::{self, MmioSlot};
-use crate::e1000;
 use crate::pci::{self, Function};
 use crate::virtio::net::VirtioNet;
 use crate::virtio::rng::VirtioRng;
 use crate::virtio::transport::Transport;
 use crate::virtio::{self, DeviceType, Error, MmioTransport, PciTransport};
+use crate::{display, e1000};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -112,6 +112,13 @@ pub fn probe(command_line: &str, log: &mut dyn FnMut(fmt::Arguments<'_>)) -> Dev
         }
     }
     devices
+}
+
+/// Which driver is for a function; `None`: nobody's.
+pub(crate) fn driver_of(function: &Function) -> Option<&'static str> {
+    let virtio = || driver(virtio::pci_device_type(function)?).map(|driver| driver.name);
+    let bochs = || display::is_bochs(function).then_some("bochs-display");
+    e1000::name(function).or_else(virtio).or_else(bochs)
 }
 
 fn driver(kind: DeviceType) -> Option<&'static Driver> {

@@ -16,8 +16,11 @@ use crate::terminal;
 
 /// Writes an image: one file that holds everything, the kernel too.
 pub(crate) fn build(args: &BuildArgs) -> anyhow::Result<Ended> {
-    let plan = Plan::of_content(&args.content, &super::host())?;
-    let content = Content::prepare(&plan)?;
+    let content = if args.hardware {
+        Content::hardware(&args.content)?
+    } else {
+        Content::prepare(&Plan::of_content(&args.content, &super::host())?)?
+    };
     let named = args.output.as_deref().and_then(Format::of_name);
     let format = args.format.or(named).unwrap_or(Format::Egg);
     let output = args.output.clone().unwrap_or_else(|| {

@@ -4,12 +4,14 @@ use bundle::Archive;
 use bundle::config::Config;
 use serde::Serialize;
 
-use crate::cli::InspectArgs;
-use crate::content;
+use super::run;
+use crate::cli::{ContentArgs, InspectArgs, MachineKind, RunArgs};
+use crate::content::{self, Content};
 use crate::elf::Report;
 use crate::exit::{Code, Ended, Failure};
 use crate::formats::open;
 use crate::image::Image;
+use crate::plan::DEFAULT_MEMORY;
 
 /// What is printed.
 #[derive(Serialize)]
@@ -41,8 +43,9 @@ struct FileFindings {
 
 /// Says what a file is. Ends with 126 when it will not run, so that scripts can ask.
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<Ended> {
-    let shown = args.file.display().to_string();
-    let bytes = content::read(&args.file)?;
+    let Some(file) = &args.file else { return hardware(args) };
+    let shown = file.display().to_string();
+    let bytes = content::read(file)?;
     let cannot =
         |error: &dyn std::fmt::Display| Failure::of(Code::CannotRun, format!("{shown}: {error}"));
     let findings = if Archive::recognises(&bytes) {
@@ -62,6 +65,22 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<Ended> {
         print!("{}", text(&findings));
     }
     Ok(if findings.runs { Ended::SUCCESS } else { Ended(Code::CannotRun as u8) })
+}
+
+/// Boots a machine that says what it is made of.
+fn hardware(args: &InspectArgs) -> anyhow::Result<Ended> {
+    if args.machine == MachineKind::Process {
+        return Failure::err(Code::Usage, "--machine process has no hardware of its own");
+    }
+    let InspectArgs { machine, memory, cpus, accel, dry_run, .. } = *args;
+    let kernel = args.kernel.clone().filter(|path| !path.as_os_str().is_empty());
+    let content = ContentArgs { memory, cpus, kernel, ..ContentArgs::default() };
+    let page = Content::hardware(&content)?;
+    let run_args = RunArgs { content, machine, accel, dry_run, ..RunArgs::default() };
+    match run::start(&run_args, &page, DEFAULT_MEMORY, None)? {
+        Ok(outcome) => run::ended(outcome),
+        Err(ended) => Ok(ended),
+    }
 }
 
 /// Findings on an image with this archive.

@@ -88,11 +88,16 @@ pub(super) fn init() -> bool {
     true
 }
 
+/// True when its registers are MSRs.
+pub(super) fn is_x2apic() -> bool {
+    PAGE.load(Relaxed).is_null()
+}
+
 /// Switches this processor's APIC on, all its own sources masked but NMI.
 pub(super) fn init_processor() {
     const GLOBAL_ENABLE: u64 = 1 << 11;
     const X2APIC_ENABLE: u64 = 1 << 10;
-    let x2apic = PAGE.load(Relaxed).is_null();
+    let x2apic = is_x2apic();
     // SAFETY: enabling is always allowed; x2APIC only where CPUID has it.
     unsafe {
         let mut base = read_msr(IA32_APIC_BASE) | GLOBAL_ENABLE;

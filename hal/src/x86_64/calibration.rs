@@ -6,7 +6,7 @@
 
 use super::instructions::{Port, cpuid, read_tsc};
 use super::{apic, features, kvm};
-use base::sync::SpinLock;
+use base::sync::{Once, SpinLock};
 
 /// Ticks per second.
 #[derive(Clone, Copy)]
@@ -28,6 +28,13 @@ const MEASURE_TICKS: u32 = 1_000_000;
 const WAIT_LIMIT: u32 = 20_000_000;
 
 static FIRST: SpinLock<Option<Sample>> = SpinLock::new(None);
+/// What was found, and where.
+static FOUND: Once<(Rates, &str)> = Once::new();
+
+/// The rates and where they come from, for people to see.
+pub(super) fn found() -> Option<(Rates, &'static str)> {
+    FOUND.get().copied()
+}
 
 /// Takes the first sample early, so that the second need not wait long. The APIC is on.
 pub(super) fn begin() {
@@ -60,26 +67,41 @@ fn sample() -> Sample {
 
 /// Finds the rates. After this the APIC timer is free.
 pub(super) fn rates(command_line: &str) -> Rates {
-    let rates = find(command_line);
+    let (rates, source) = find(command_line);
     apic::arm_count(0);
     // Nothing real is slower than 1 MHz or faster than 1 THz: a wrong word must not stop the clock.
     let sane = |rate: u64| rate.clamp(1_000_000, 1_000_000_000_000);
-    Rates { tsc: sane(rates.tsc), timer: sane(rates.timer) }
+    let rates = Rates { tsc: sane(rates.tsc), timer: sane(rates.timer) };
+    FOUND.call_once(|| (rates, source));
+    rates
 }
 
-fn find(command_line: &str) -> Rates {
+/// Says where something was found.
+fn by<T>(source: &'static str) -> impl Fn(T) -> (T, &'static str) {
+    move |found| (found, source)
+}
+
+fn find(command_line: &str) -> (Rates, &'static str) {
     let hypervisor = features::hypervisor();
     let emulator = hypervisor == *b"TCGTCGTCGTCG";
     let kvm = hypervisor.starts_with(b"KVMKVMKVM");
-    let told = parameter(command_line, "tsc=").or_else(kvm::rate).or_else(cpuid_rate);
-    if let Some(tsc) =
+    let told = parameter(command_line, "tsc=")
+        .map(by("by the command line"))
+        .or_else(|| kvm::rate().map(by("by KVM's clock")))
+        .or_else(|| cpuid_rate().map(by("by CPUID")));
+    if let Some((tsc, source)) =
         told.filter(|_| emulator || kvm || features::has(features::Feature::TscDeadline))
     {
-        return Rates { tsc, timer: EMULATED_TIMER };
+        return (Rates { tsc, timer: EMULATED_TIMER }, source);
     }
-    let measured = if emulator { against_apic() } else { against_8254() };
-    let measured = measured.unwrap_or(Rates { tsc: 1_000_000_000, timer: EMULATED_TIMER });
-    Rates { tsc: told.unwrap_or(measured.tsc), ..measured }
+    let measured = if emulator {
+        against_apic().map(by("measured by the APIC timer"))
+    } else {
+        against_8254().map(by("measured by the 8254"))
+    };
+    let (measured, source) = measured
+        .unwrap_or((Rates { tsc: 1_000_000_000, timer: EMULATED_TIMER }, "not known: a guess"));
+    told.map_or((measured, source), |(tsc, source)| (Rates { tsc, ..measured }, source))
 }
 
 /// The number after `name` among the words of the command line.

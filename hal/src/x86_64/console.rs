@@ -4,6 +4,7 @@ use super::clock;
 use super::instructions::Port;
 use super::irq::{self, Irq};
 use base::sync::{Once, Rank, SpinLock};
+use core::fmt::Arguments;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
@@ -166,6 +167,13 @@ pub(super) fn write_unlocked(bytes: &[u8]) {
         }
         DATA.write_all(burst);
     }
+}
+
+/// Says where the console is.
+pub(super) fn rows(each: &mut dyn FnMut(&str, Arguments<'_>)) {
+    let found = |found: &AtomicBool| if found.load(Relaxed) { "yes" } else { "no" };
+    each("serial", format_args!("16550 at 0x3f8: {}", found(&SERIAL)));
+    each("control", format_args!("debug console at 0xe9: {}", found(&CONTROL_CHANNEL)));
 }
 
 /// Takes typed bytes, up to `into.len()`; returns how many.

@@ -1,6 +1,7 @@
 //! What the processor offers (CPUID), asked once at boot.
 
 use super::instructions::cpuid;
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 macro_rules! flags {
@@ -11,6 +12,7 @@ macro_rules! flags {
         pub(super) enum Feature { $($(#[$doc])* $name,)* }
 
         const ROWS: &[(u32, u32, usize, u32)] = &[$(($leaf, $subleaf, $register, $bit),)*];
+        const NAMES: &[&str] = &[$(stringify!($name),)*];
     };
 }
 
@@ -54,6 +56,17 @@ pub(super) fn detect() {
     // QEMU's emulator moves one byte per step of `rep movsb`, whatever CPUID says.
     FAST_STRINGS.store(has(Feature::FastStrings) && hypervisor() != *b"TCGTCGTCGTCG", Relaxed);
     SMAP.store(has(Feature::Smap), Relaxed);
+}
+
+/// Those that are there, by name.
+pub(super) struct Names;
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let present = PRESENT.load(Relaxed);
+        let mut names = NAMES.iter().enumerate().filter(|(bit, _)| present >> bit & 1 == 1);
+        names.try_for_each(|(_, name)| write!(f, "{name} "))
+    }
 }
 
 /// True when the processor has it.

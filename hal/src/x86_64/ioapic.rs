@@ -3,6 +3,7 @@
 use super::paging;
 use base::PAGE_SIZE;
 use base::sync::{Rank, SpinLock};
+use core::fmt::Arguments;
 
 /// Where QEMU's machines and PCs have the first one, and microvm a second.
 const ADDRESSES: [u64; 2] = [0xfec0_0000, 0xfec1_0000];
@@ -81,6 +82,19 @@ pub(super) fn route(line: u32, active_low: bool, level: bool, vector: u8, apic_i
         return true;
     }
     false
+}
+
+/// Says which there are.
+pub(super) fn rows(each: &mut dyn FnMut(&str, Arguments<'_>)) {
+    let controllers = *CONTROLLERS.lock();
+    for (controller, address) in controllers.iter().zip(ADDRESSES) {
+        if let Some(Controller { first, lines, .. }) = controller {
+            each("io apic", format_args!("{address:#x}, {lines} lines from {first}"));
+        }
+    }
+    if controllers.iter().all(Option::is_none) {
+        each("io apic", format_args!("none"));
+    }
 }
 
 /// True when `start..end` has a page of a controller.

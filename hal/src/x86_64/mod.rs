@@ -24,6 +24,7 @@ mod features;
 mod gathered;
 mod heap;
 mod instructions;
+pub mod inventory;
 mod ioapic;
 pub mod irq;
 pub mod keyboard;

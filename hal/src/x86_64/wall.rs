@@ -4,15 +4,30 @@
 use super::calibration::parameter;
 use super::instructions::Port;
 use super::kvm;
+use base::sync::Once;
 
 /// 2026-01-01T00:00:00Z: better than 1970 when nothing knows.
 const FALLBACK: u64 = 1_767_225_600;
 
+/// Who told the time.
+static SOURCE: Once<&str> = Once::new();
+
+/// Who told the time, for people to see.
+pub(super) fn source() -> &'static str {
+    SOURCE.get().unwrap_or(&"not asked")
+}
+
 /// Nanoseconds since 1970-01-01T00:00:00Z.
 pub(super) fn now(command_line: &str) -> u64 {
-    parameter(command_line, "wall=")
-        .or_else(kvm::wall)
-        .unwrap_or_else(|| battery_clock().unwrap_or(FALLBACK).saturating_mul(1_000_000_000))
+    let seconds = |seconds: u64| seconds.saturating_mul(1_000_000_000);
+    let told = |source: &'static str| move |time| (time, source);
+    let (time, source) = parameter(command_line, "wall=")
+        .map(told("the command line"))
+        .or_else(|| kvm::wall().map(told("KVM")))
+        .or_else(|| battery_clock().map(seconds).map(told("battery-backed clock")))
+        .unwrap_or((seconds(FALLBACK), "none: 2026 begins"));
+    SOURCE.call_once(|| source);
+    time
 }
 
 // Registers of the MC146818.

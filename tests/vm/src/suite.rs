@@ -14,6 +14,7 @@ mod cards;
 mod console;
 mod damaged;
 mod exits;
+mod hardware;
 mod long;
 mod machines;
 mod modules;
@@ -93,6 +94,7 @@ pub fn all() -> VecDeque<Test> {
         damaged::tests(),
         cards::tests(),
         parts::tests(),
+        hardware::tests(),
         screen::tests(),
         modules::tests(),
         testing::tests(),

@@ -123,6 +123,7 @@ pub(super) const KEYS: &[Key] = &[
     list!(returns, "a list of absolute paths"),
     flag!(trace),
     flag!(verbose),
+    flag!(hardware),
     flag!(tty),
     choice!(console, CONSOLES, "\"both\", \"serial\" or \"screen\""),
     choice!(keymap, KEYMAPS, "\"us\", \"de\", \"fr\" or \"uk\""),

@@ -56,8 +56,10 @@ pub struct Config {
     pub returns: Vec<String>,
     /// Print every system call.
     pub trace: bool,
-    /// Print what the kernel does at boot.
+    /// Print what the kernel does at boot, and what the machine is made of.
     pub verbose: bool,
+    /// The same, and stop there instead of running the program.
+    pub hardware: bool,
     /// Standard input, output and error are a terminal.
     pub tty: bool,
     /// Where the console is.
@@ -85,6 +87,7 @@ impl Default for Config {
             returns: Vec::new(),
             trace: false,
             verbose: false,
+            hardware: false,
             tty: false,
             console: Console::Both,
             keymap: Keymap::Us,

@@ -48,6 +48,7 @@ dns = ["1.1.1.1"]
 returns = ["/cover.out"]
 trace = true
 verbose = false
+hardware = false
 tty = false
 console = "both"
 keymap = "de"

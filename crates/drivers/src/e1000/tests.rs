@@ -182,7 +182,7 @@ fn plug(card: &Shared, line: u8) -> (Function, Arc<Mutex<Vec<u8>>>) {
     let space = plug_card(address, space);
     let model = Arc::new(Mutex::new(Face(Arc::clone(card))));
     hal::sim::place(PhysAddr(REGISTERS.into()), MmioWindow::of_model(model, register::BYTES));
-    (Function { address, vendor: VENDOR, device: 0x100e }, space)
+    (Function { address, vendor: VENDOR, device: 0x100e, class: 0x02_0000 }, space)
 }
 
 /// A card that is up, on a line that works.

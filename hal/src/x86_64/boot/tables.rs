@@ -5,13 +5,17 @@
 use super::super::instructions::Port;
 use super::super::power;
 use super::information::read_at;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::fmt::Arguments;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// As many processors as are ever started.
 pub(in super::super) const MAX_PROCESSORS: usize = base::CpuId::COUNT_MAX;
 
 static APIC_IDS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Signature (low half) and length of the tables that were found, for people to see; 0: no more.
+static TABLES: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
 
 /// How many lines the PC's old interrupt controllers have.
 pub(in super::super) const OLD_LINES: usize = 16;
@@ -35,6 +39,9 @@ fn add(apic_id: u32) {
 
 /// Reads them. `rsdp`: physical address of ACPI's root pointer, 0: none.
 pub(super) fn find(rsdp: u64) {
+    for ((signature, _, length), slot) in tables(rsdp).into_iter().flatten().zip(&TABLES) {
+        slot.store(u64::from(u32::from_le_bytes(signature)) | length << 32, Relaxed);
+    }
     let controllers = table(rsdp, *b"APIC");
     // What stood before a part that makes no sense is taken as it is.
     let _ = controllers.and_then(read_overrides);
@@ -76,8 +83,27 @@ fn header(table: u64) -> Option<([u8; 4], u64)> {
     (HEADER_BYTES..=LARGEST).contains(&length).then_some((signature, u64::from(length)))
 }
 
-/// A table and its length. ACPI 6.5, sections 5.2.5 (RSDP), 5.2.7 (RSDT), 5.2.8 (XSDT).
+/// Says which tables were found.
+pub(in super::super) fn rows(each: &mut dyn FnMut(&str, Arguments<'_>)) {
+    let found = || TABLES.iter().map(|table| table.load(Relaxed)).filter(|table| *table != 0);
+    for table in found() {
+        let signature = (table as u32).to_le_bytes();
+        each("acpi", format_args!("{} {} bytes", signature.escape_ascii(), table >> 32));
+    }
+    if found().next().is_none() {
+        each("acpi", format_args!("none"));
+    }
+}
+
+/// A table and its length.
 fn table(rsdp: u64, wanted: [u8; 4]) -> Option<(u64, u64)> {
+    let (_, table, length) = tables(rsdp)?.find(|(signature, ..)| *signature == wanted)?;
+    Some((table, length))
+}
+
+/// Signature, address and length of the tables that the root names. ACPI 6.5, sections 5.2.5 (RSDP),
+/// 5.2.7 (RSDT), 5.2.8 (XSDT).
+fn tables(rsdp: u64) -> Option<impl Iterator<Item = ([u8; 4], u64, u64)>> {
     const FIRST_ENTRY: u64 = 36;
     if read_at::<u64>(rsdp)?.to_le_bytes() != *b"RSD PTR " {
         return None;
@@ -88,18 +114,15 @@ fn table(rsdp: u64, wanted: [u8; 4]) -> Option<(u64, u64)> {
         _ => (u64::from(read_at::<u32>(rsdp + 16)?), 4),
     };
     let (_, length) = header(root)?;
-    for at in (FIRST_ENTRY..length).step_by(entry_bytes as usize) {
+    let entries = (FIRST_ENTRY..length).step_by(entry_bytes as usize);
+    Some(entries.filter_map(move |at| {
         let table = match entry_bytes {
             8 => read_at::<u64>(root + at)?,
             _ => u64::from(read_at::<u32>(root + at)?),
         };
-        if let Some((signature, length)) = header(table)
-            && signature == wanted
-        {
-            return Some((table, length));
-        }
-    }
-    None
+        let (signature, length) = header(table)?;
+        Some((signature, table, length))
+    }))
 }
 
 /// Calls `each` with address, type and length of the entries of the MADT (5.2.12); `None` when one
