@@ -81,6 +81,9 @@ pub(crate) struct ContentArgs {
     /// Where the console is, on a machine with a screen: both, serial or screen [default: both]
     #[arg(long, value_name = "WHERE")]
     pub(crate) console: Option<Console>,
+    /// Restart the machine when the kernel fails, where no `egg run` watches
+    #[arg(long)]
+    pub(crate) restart_on_panic: bool,
     /// Layout of the keyboard at the screen: us, de, fr or uk [default: us]
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) keymap: Option<Keymap>,

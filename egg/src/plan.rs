@@ -75,6 +75,7 @@ pub(crate) struct Plan {
     cpus: Option<u32>,
     console: Option<Console>,
     keymap: Option<Keymap>,
+    restart_on_panic: bool,
     trace: bool,
     verbose: bool,
     terminal: Option<String>,
@@ -121,6 +122,7 @@ impl Plan {
             cpus: args.cpus,
             console: args.console,
             keymap: args.keymap,
+            restart_on_panic: args.restart_on_panic,
             process: false,
             trace: false,
             verbose: false,
@@ -162,6 +164,7 @@ impl Plan {
         config.cpus = self.cpus.or(config.cpus);
         config.console = self.console.unwrap_or(config.console);
         config.keymap = self.keymap.unwrap_or(config.keymap);
+        config.restart_on_panic |= self.restart_on_panic;
         config.trace |= self.trace;
         config.verbose |= self.verbose;
         config.tty = self.terminal.is_some();

@@ -36,6 +36,10 @@ mod arch;
 #[path = "x86_64/mod.rs"]
 mod arch;
 
+#[cfg(any(target_os = "none", test))]
+mod acpi;
+#[cfg(any(target_os = "none", test))]
+mod fw_cfg;
 mod types;
 pub mod vdso;
 

@@ -25,6 +25,9 @@ fn main(info: BootInfo) -> ! {
         }
     };
     let display = frame.and_then(|frame| display::start(frame, &config));
+    if config.restart_on_panic {
+        hal::power::restart_on_failure();
+    }
     let verbose = config.verbose || config.hardware;
     if verbose {
         say_machine(&info);

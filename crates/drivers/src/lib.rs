@@ -18,6 +18,7 @@ pub mod e1000;
 pub mod inventory;
 mod pci;
 mod probe;
+mod pvpanic;
 #[cfg(test)]
 mod testing;
 pub mod virtio;

@@ -6,7 +6,7 @@ use crate::virtio::net::VirtioNet;
 use crate::virtio::rng::VirtioRng;
 use crate::virtio::transport::Transport;
 use crate::virtio::{self, DeviceType, Error, MmioTransport, PciTransport};
-use crate::{display, e1000};
+use crate::{display, e1000, pvpanic};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -107,6 +107,8 @@ pub fn probe(command_line: &str, log: &mut dyn FnMut(fmt::Arguments<'_>)) -> Dev
         if let Some(name) = e1000::name(&function) {
             let outcome = e1000::attach(function, &mut devices);
             say(name, &Place::Pci(function.address), outcome, log);
+        } else if pvpanic::is_it(&function) {
+            say("pvpanic", &Place::Pci(function.address), pvpanic::attach(&function), log);
         } else if virtio::pci_device_type(&function).is_some_and(|kind| driver(kind).is_some()) {
             attach(&Place::Pci(function.address), pci_transport(function), &mut devices, log);
         }
@@ -118,7 +120,8 @@ pub fn probe(command_line: &str, log: &mut dyn FnMut(fmt::Arguments<'_>)) -> Dev
 pub(crate) fn driver_of(function: &Function) -> Option<&'static str> {
     let virtio = || driver(virtio::pci_device_type(function)?).map(|driver| driver.name);
     let bochs = || display::is_bochs(function).then_some("bochs-display");
-    e1000::name(function).or_else(virtio).or_else(bochs)
+    let pvpanic = || pvpanic::is_it(function).then_some("pvpanic");
+    e1000::name(function).or_else(virtio).or_else(bochs).or_else(pvpanic)
 }
 
 fn driver(kind: DeviceType) -> Option<&'static Driver> {

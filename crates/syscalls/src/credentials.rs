@@ -9,6 +9,7 @@ pub(crate) mod capability {
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
+    pub(crate) const SYS_BOOT: u32 = 22;
     pub(crate) const SYS_NICE: u32 = 23;
     /// The highest (`CAP_CHECKPOINT_RESTORE`).
     pub(crate) const LAST: u32 = 40;

@@ -36,6 +36,7 @@ mod prctl;
 pub mod proc;
 pub mod process;
 pub mod random;
+pub mod reboot;
 pub mod scheduling;
 pub mod signal;
 pub mod signalfd;

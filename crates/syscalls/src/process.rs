@@ -27,6 +27,19 @@ pub enum ExitStatus {
     Code(u8),
     /// A signal ended it.
     Signal(Signal),
+    /// It called `reboot`.
+    Machine(MachineEnd),
+}
+
+/// What becomes of the machine by `reboot`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MachineEnd {
+    /// It is switched off.
+    PowerOff,
+    /// It starts anew.
+    Restart,
+    /// It stands still, switched on.
+    Halt,
 }
 
 /// What the program was started with, as /proc and the trace show it.

@@ -83,6 +83,7 @@ pub const FAMILIES: &[Family] = &[
     Family { title: "Time", rows: crate::time::ROWS },
     Family { title: "Timers", rows: crate::timers::ROWS },
     Family { title: "Information and limits", rows: crate::information::ROWS },
+    Family { title: "The machine's end", rows: crate::reboot::ROWS },
     Family { title: "Identity", rows: crate::identity::ROWS },
     Family { title: "Reading and writing", rows: crate::file_io::ROWS },
     Family { title: "Copying between files", rows: crate::file_transfer::ROWS },

@@ -7,7 +7,7 @@ use alloc::string::String;
 use base::Instant;
 use core::sync::atomic::Ordering;
 use hal::{clock, irq};
-use syscalls::process::ExitStatus;
+use syscalls::process::{ExitStatus, MachineEnd};
 
 /// What to do after a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +43,16 @@ impl System {
             }
         }
         self.return_files();
+        if !hal::console::has_control() {
+            match status {
+                ExitStatus::Machine(MachineEnd::Restart) => hal::power::restart(),
+                ExitStatus::Machine(MachineEnd::Halt) => loop {
+                    let _ = irq::take_pending();
+                    hal::cpu::idle();
+                },
+                _ => {}
+            }
+        }
         hal::console::control(&last_words(status));
         hal::power::off(true)
     }
@@ -111,5 +121,13 @@ fn last_words(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("exit {code}"),
         ExitStatus::Signal(signal) => format!("signal {signal}"),
+        ExitStatus::Machine(MachineEnd::PowerOff) => String::from("exit 0"),
+        // Whoever watches may start it anew.
+        ExitStatus::Machine(MachineEnd::Restart) => {
+            String::from("warn the program restarts the machine, which ends here\nexit 0")
+        }
+        ExitStatus::Machine(MachineEnd::Halt) => {
+            String::from("warn the program halts the machine, which ends here\nexit 0")
+        }
     }
 }

@@ -12,6 +12,11 @@ pub fn off(orderly: bool) -> ! {
     unsafe { libc::_exit(if orderly { EXIT_ORDERLY } else { EXIT_FAILURE }) }
 }
 
+/// Resets the machine: a process can only end.
+pub fn restart() -> ! {
+    off(true)
+}
+
 /// From now on the power button raises this interrupt. A process has no such button.
 #[must_use]
 pub fn button() -> Option<Irq> {

@@ -101,6 +101,12 @@ pub fn type_console(bytes: &[u8]) {
     super::console::type_input(bytes);
 }
 
+/// The register that a failure of the kernel is told to, once a driver gave one.
+#[must_use]
+pub fn failure_register() -> Option<MmioWindow> {
+    super::power::failure_register()
+}
+
 /// Presses the power button.
 pub fn press_power_button() {
     super::power::press();

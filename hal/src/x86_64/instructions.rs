@@ -49,6 +49,15 @@ impl Port {
         unsafe { asm!("out dx, eax", in("eax") value, in("dx") self.0, options(nostack, nomem)) };
     }
 
+    /// Fills `into` from the port, one byte after the other.
+    pub(super) fn read_all(self, into: &mut [u8]) {
+        // SAFETY: writes exactly the slice (DF is clear in kernel code); the port is harmless.
+        unsafe {
+            asm!("rep insb", in("dx") self.0, inout("rdi") into.as_mut_ptr() => _,
+                inout("rcx") into.len() => _, options(nostack, preserves_flags));
+        }
+    }
+
     /// Writes all of `bytes` to the port, one after the other.
     pub(super) fn write_all(self, bytes: &[u8]) {
         // SAFETY: reads exactly the slice (DF is clear in kernel code); the port is harmless.

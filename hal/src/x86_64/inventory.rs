@@ -3,7 +3,7 @@
 use super::boot::{map, tables};
 use super::features;
 use super::instructions::cpuid;
-use super::{apic, calibration, console, ioapic, percpu, wall};
+use super::{apic, calibration, console, ioapic, percpu, power, wall};
 use core::fmt::Arguments;
 
 /// Calls `each` with name and text of the rows: processor, memory, tables of firmware, clocks,
@@ -27,6 +27,7 @@ pub fn rows(each: &mut dyn FnMut(&str, Arguments<'_>)) {
     each("local apic", format_args!("{mode}, {told} processors told, {} up", percpu::count()));
     ioapic::rows(each);
     console::rows(each);
+    power::rows(each);
 }
 
 fn processor(each: &mut dyn FnMut(&str, Arguments<'_>)) {

@@ -59,7 +59,7 @@ impl Write for Line {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     if PANICKING.swap(true, Relaxed) {
-        power::off(false);
+        power::fail();
     }
     let mut line = Line::new();
     let _ = write!(line, "{}", info.message());
@@ -74,7 +74,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     console::control_unlocked(control.text());
     backtrace();
     console::linger();
-    power::off(false)
+    power::fail()
 }
 
 fn print_frame(address: u64) {

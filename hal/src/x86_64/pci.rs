@@ -46,6 +46,15 @@ pub fn read(address: Address, offset: u16) -> u32 {
     ports.data.read32()
 }
 
+/// Writes a byte of configuration space, without the lock: for the end of the machine.
+pub(super) fn write8(address: Address, offset: u8, value: u8) {
+    let Some(selector) = selector(address, u16::from(offset & !3)) else { return };
+    // SAFETY: as `PORTS`; the register resets the machine.
+    let (select, data) = unsafe { (Port::at(0xcf8), Port::at(0xcfc + u16::from(offset & 3))) };
+    select.write32(selector);
+    data.write8(value);
+}
+
 /// Writes a 32-bit word of configuration space.
 pub fn write(address: Address, offset: u16, value: u32) {
     let Some(selector) = selector(address, offset) else { return };

@@ -39,5 +39,18 @@ impl Monitor {
     }
 }
 
+impl Monitor {
+    /// Waits for an event (`docs/interop/qemu-qmp-ref`), until the machine ends.
+    pub(crate) fn wait_for_event(&mut self, name: &str) -> Result<()> {
+        let wanted = format!("\"event\": \"{name}\"");
+        for line in &mut self.answers {
+            if line?.contains(&wanted) {
+                return Ok(());
+            }
+        }
+        bail!("no {name}")
+    }
+}
+
 /// The monitor's socket in a machine's folder.
 pub(crate) const SOCKET: &str = "monitor";

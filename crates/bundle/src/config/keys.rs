@@ -124,6 +124,7 @@ pub(super) const KEYS: &[Key] = &[
     flag!(trace),
     flag!(verbose),
     flag!(hardware),
+    flag!(restart_on_panic),
     flag!(tty),
     choice!(console, CONSOLES, "\"both\", \"serial\" or \"screen\""),
     choice!(keymap, KEYMAPS, "\"us\", \"de\", \"fr\" or \"uk\""),

@@ -60,6 +60,8 @@ pub struct Config {
     pub verbose: bool,
     /// The same, and stop there instead of running the program.
     pub hardware: bool,
+    /// Restart the machine when the kernel has failed and no `egg` watches.
+    pub restart_on_panic: bool,
     /// Standard input, output and error are a terminal.
     pub tty: bool,
     /// Where the console is.
@@ -88,6 +90,7 @@ impl Default for Config {
             trace: false,
             verbose: false,
             hardware: false,
+            restart_on_panic: false,
             tty: false,
             console: Console::Both,
             keymap: Keymap::Us,

@@ -49,6 +49,7 @@ returns = ["/cover.out"]
 trace = true
 verbose = false
 hardware = false
+restart_on_panic = false
 tty = false
 console = "both"
 keymap = "de"

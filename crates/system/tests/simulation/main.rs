@@ -10,6 +10,7 @@ mod button;
 mod client;
 mod processors;
 mod program;
+mod reboot;
 mod wire;
 
 use base::Instant;

@@ -2,6 +2,7 @@
 //! None of it is trusted: addresses must lie below 4 GiB (all that is mapped so early), counts are
 //! bounded, and the archive must lie outside the kernel; what is not usable memory is moved there.
 
+use super::super::fw_cfg;
 use super::super::paging::{self, direct, direct_mut};
 use super::map::{self, Builder};
 use super::multiboot;
@@ -70,7 +71,10 @@ unsafe impl Sync for CommandLine {}
 static COMMAND_LINE: CommandLine = CommandLine(UnsafeCell::new([0; COMMAND_LINE_BYTES]));
 static COPIED: AtomicBool = AtomicBool::new(false);
 
-/// Copies the loader's string, whose memory is not kept.
+/// The file of QEMU's configuration device that is added to the loader's command line.
+const MORE: &str = "opt/eggos/cmdline";
+
+/// Copies the loader's string, whose memory is not kept, and what QEMU's user adds to it.
 pub(super) fn copy_command_line(address: u64) -> &'static str {
     if COPIED.swap(true, Ordering::Relaxed) {
         return "";
@@ -84,6 +88,12 @@ pub(super) fn copy_command_line(address: u64) -> &'static str {
             Some(byte) => *slot = byte,
         }
         length += 1;
+    }
+    if let Some((space, room)) = buffer.get_mut(length..).and_then(<[u8]>::split_first_mut)
+        && let Some(more) = fw_cfg::read_file(MORE, room)
+    {
+        *space = b' ';
+        length += 1 + more.iter().position(|byte| *byte == 0).unwrap_or(more.len());
     }
     let bytes: &'static [u8] = buffer.get(..length).unwrap_or_default();
     match str::from_utf8(bytes) {
@@ -105,6 +115,9 @@ pub(super) fn read(loader: u32, address: u64) -> Information {
     let Some(mut raw) = raw else {
         panic!("the loader's information is not valid");
     };
+    if !COPIED.load(Ordering::Relaxed) {
+        raw.command_line = copy_command_line(0);
+    }
     if raw.archive.0 >= raw.archive.1 {
         raw.archive = archive_within();
     }

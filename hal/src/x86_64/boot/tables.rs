@@ -2,9 +2,9 @@
 //! configuration device tells), and where the power button is (FADT). Read while the boot page
 //! tables are in use, which map all that firmware puts below 4 GiB; nothing in it is trusted.
 
-use super::super::instructions::Port;
-use super::super::power;
+use super::super::{fw_cfg, power};
 use super::information::read_at;
+use crate::acpi;
 use core::fmt::Arguments;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -45,33 +45,18 @@ pub(super) fn find(rsdp: u64) {
     let controllers = table(rsdp, *b"APIC");
     // What stood before a part that makes no sense is taken as it is.
     let _ = controllers.and_then(read_overrides);
-    if let Some(button) = table(rsdp, *b"FACP").and_then(power_button) {
-        power::set_button(button);
+    if let Some(fadt) = table(rsdp, *b"FACP") {
+        power_button(fadt).into_iter().for_each(power::set_button);
+        acpi::reset(&bytes(fadt)).into_iter().for_each(power::set_reset);
+        soft_off(fadt).into_iter().for_each(power::set_soft_off);
     }
     if controllers.and_then(read_controllers).is_none() {
         COUNT.store(0, Relaxed);
     }
     if COUNT.load(Relaxed) == 0 {
         // QEMU numbers the APICs of one socket from 0.
-        (0..configured().unwrap_or(0)).for_each(add);
+        (0..u32::from(fw_cfg::processors().unwrap_or(0))).for_each(add);
     }
-}
-
-/// `-smp` of QEMU: item 5 (FW_CFG_NB_CPUS) of its configuration device
-/// (docs/specs/fw_cfg.rst there).
-fn configured() -> Option<u32> {
-    const SIGNATURE: u16 = 0;
-    const PROCESSORS: u16 = 5;
-    // SAFETY: without DMA, which is not asked for, the device only answers.
-    let (selector, data) = unsafe { (Port::at(0x510), Port::at(0x511)) };
-    selector.write16(SIGNATURE);
-    let signature: [u8; 4] = core::array::from_fn(|_| data.read8());
-    if signature != *b"QEMU" {
-        return None;
-    }
-    selector.write16(PROCESSORS);
-    let count = u16::from_le_bytes([data.read8(), data.read8()]);
-    Some(u32::from(count).min(MAX_PROCESSORS as u32))
 }
 
 /// Signature and length of an ACPI table.
@@ -161,6 +146,20 @@ fn read_controllers(table: (u64, u64)) -> Option<()> {
         }
         Some(())
     })
+}
+
+/// A table by its bytes.
+fn bytes((table, length): (u64, u64)) -> impl acpi::Table {
+    move |at| if (at as u64) < length { read_at::<u8>(table + at as u64) } else { None }
+}
+
+/// How the machine is switched off. `None`: the tables do not say.
+fn soft_off(fadt: (u64, u64)) -> Option<power::SoftOff> {
+    let dsdt = acpi::dsdt(&bytes(fadt))?;
+    let (_, length) = header(dsdt)?;
+    let types = acpi::soft_off(&bytes((dsdt, length)))?;
+    let controls = acpi::controls(&bytes(fadt))?;
+    (controls[0] != 0).then_some(power::SoftOff { controls, types })
 }
 
 /// The fixed power button (5.2.9, 4.8.3.1): `None` when the machine has none, or another kind.

@@ -18,6 +18,9 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         "q35",
         &[
             ("acpi", "MCFG"),
+            ("soft-off", "ports 0x604 0x0, types [0, 0]"),
+            ("reset", "Port(cf9), 0xf"),
+            ("button", "yes"),
             ("local apic", "2 processors told, 2 up"),
             ("pci", "8086:29c0 class 060000 host bridge: needs none"),
             ("pci", "1af4:1041 class 020000 Ethernet controller: virtio-net"),
@@ -52,6 +55,10 @@ pub(super) fn tests() -> Vec<Test> {
         tests.push(Test::new(format!("hardware/{kind}"), set, run).with_own_machine());
     }
     tests.push(Test::new("hardware/image".into(), Set::Core, image).in_machine());
+    for (kind, set) in [("microvm", Set::Core), ("pc", Set::All)] {
+        let run = move |mode: &Mode| told_by_qemu(mode, kind);
+        tests.push(Test::new(format!("hardware/fw_cfg/{kind}"), set, run).with_own_machine());
+    }
     tests.push(Test::new("hardware/page".into(), Set::Core, page).with_own_machine());
     tests
 }
@@ -114,6 +121,23 @@ fn page(mode: &Mode) -> Result<()> {
         ],
     )?;
     ensure!(!machine.output().contains("hello"), "the program ran");
-    Monitor::of(&folder)?.execute("system_powerdown", "")?;
+    // It may end before it has answered.
+    let _ = Monitor::of(&folder)?.execute("system_powerdown", "");
     machine.expect(Exit::Code(33), LIMIT)
+}
+
+/// Settings come by QEMU's configuration device, where the loader has no command line or beside it.
+fn told_by_qemu(mode: &Mode, kind: &str) -> Result<()> {
+    let elf = build::go("programs/exitcode", build::NEWEST, Variant::Plain)?;
+    for append in ["", " -append eggos.args=3"] {
+        let folder = build::target().join(format!("hardware/fw_cfg-{kind}"));
+        let mut machine = Vm::of(&elf, mode).machine(kind).start_qemu(&folder, |line| {
+            let more = "-fw_cfg name=opt/eggos/cmdline,string=eggos.args=5";
+            line.replace("-no-reboot", &format!("-no-reboot {more}{append}"))
+        })?;
+        // The program exits with its only argument, or with 111 when it has more.
+        let end = if append.is_empty() { "exit 5" } else { "exit 111" };
+        machine.expect_orderly(end, LIMIT)?;
+    }
+    Ok(())
 }
