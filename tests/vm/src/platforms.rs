@@ -234,6 +234,8 @@ fn page(outcomes: &BTreeMap<String, String>, sizes: usize) -> String {
          Boots that make no sense are left out:\n\n{notes}\n\
          QEMU starts `elf, PVH` by `-kernel`, without firmware of its own choosing; `elf, multiboot2` is loaded by a GRUB from a CD that\n\
          `grub-mkrescue` made; `iso` is in the CD drive, the others are the first disk; `efi` is on a FAT file system of QEMU's making.\n\n\
+         `iso` boots from USB sticks and CDs (xHCI, EHCI), NVMe, SCSI and virtio disks too, by BIOS and by UEFI (the tests\n\
+         `platform/iso/*`).\n\n\
          Bochs boots `raw` by its BIOS too and answers through its e1000 (the test `platform/raw/bochs/bios`). Of the other PCs that\n\
          Debian packages, DOSBox has no 64-bit processor, and Xen's need a processor with VT-x or SVM.\n",
         build::NEWEST,

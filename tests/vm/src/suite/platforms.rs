@@ -34,6 +34,16 @@ const BOOTS: [(&str, &str, &str, Set); 16] = [
     ("vhdx", "pc", "bios", Set::All),
 ];
 
+/// Where the image lies that a PC starts from: QEMU's words for a drive `disk`, sets by BIOS and UEFI.
+const DISKS: [(&str, &str, [Set; 2]); 6] = [
+    ("virtio", "-device virtio-blk-pci,drive=disk", [Set::All, Set::All]),
+    ("nvme", "-device nvme,drive=disk,serial=1", [Set::All, Set::Core]),
+    ("scsi", "-device virtio-scsi-pci -device scsi-hd,drive=disk", [Set::All, Set::All]),
+    ("usb", "-device qemu-xhci -device usb-storage,drive=disk", [Set::Core, Set::All]),
+    ("usb-2", "-device usb-ehci -device usb-storage,drive=disk", [Set::All, Set::All]),
+    ("usb-cd", "-device qemu-xhci -device usb-storage,drive=disk", [Set::All, Set::All]),
+];
+
 /// What QEMU exits with when the kernel ended the machine in order.
 pub(super) const ORDERLY: Exit = Exit::Code(33);
 const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
@@ -47,6 +57,13 @@ pub(super) fn tests() -> Vec<Test> {
         );
         let run = move |mode: &Mode| boots(mode, form, machine, firmware);
         tests.push(Test::new(name, set, run).with_own_machine());
+    }
+    for (disk, words, sets) in DISKS {
+        for (firmware, set) in ["bios", "uefi"].into_iter().zip(sets) {
+            let run = move |mode: &Mode| from_disk(mode, disk, words, firmware == "uefi");
+            let name = format!("platform/iso/{disk}/{firmware}");
+            tests.push(Test::new(name, set, run).with_own_machine());
+        }
     }
     for (firmware, set) in [("bios", Set::Core), ("uefi", Set::All)] {
         let name = format!("platform/multiboot2/q35/{firmware}");
@@ -109,6 +126,20 @@ fn boots(mode: &Mode, form: &str, machine: &str, firmware: &str) -> Result<()> {
     running.get_until_ready(80, "/")?;
     running.get(80, "/exit?code=3")?;
     running.expect(Exit::Code(3), LIMIT)
+}
+
+/// As from a USB stick or the disk of a PC.
+fn from_disk(mode: &Mode, disk: &str, words: &str, uefi: bool) -> Result<()> {
+    let kind = if disk.ends_with("-cd") { "media=cdrom," } else { "" };
+    let file = image(mode, "iso")?.display().to_string();
+    let drive = format!("if=none,id=disk,snapshot=on,format=raw,{kind}file={file}");
+    let machine = "-M q35 -m 256 -device virtio-net-pci,netdev=net,romfile= -drive";
+    let firmware: &[&str] = if uefi { &["-bios", OVMF] } else { &[] };
+    let words = machine.split(' ').chain([&*drive]).chain(words.split(' '));
+    let mut running = vm::qemu(80, words.chain(firmware.iter().copied()))?;
+    running.get_until_ready(80, "/")?;
+    running.get(80, "/exit?code=0")?;
+    running.expect(ORDERLY, LIMIT)
 }
 
 /// A GRUB of its own configuration, as someone has it who boots other systems too, loads the ELF file.

@@ -36,6 +36,7 @@ pub(super) fn tests() -> Vec<Test> {
         // A picture of the firmware's that no driver here knows.
         own("uefi", Set::Core, |mode| by_firmware(mode, "uefi", "ramfb", (37, 100))),
         own("uefi-vga", Set::All, |mode| by_firmware(mode, "uefi", "VGA", (50, 160))),
+        own("uefi-cirrus", Set::All, |mode| by_firmware(mode, "uefi", "cirrus-vga", (37, 100))),
         own("bios", Set::All, |mode| by_firmware(mode, "bios", "virtio-vga", (30, 80))),
         own("framebuffer", Set::Core, framebuffer),
         own("history", Set::All, history),
