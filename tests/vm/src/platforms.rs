@@ -297,7 +297,7 @@ fn image(boot: &Boot, folder: &Path) -> Result<PathBuf> {
         build::succeed(command)?;
     }
     match (form, way) {
-        ("elf", "multiboot2") => cd_with_grub(&image, folder),
+        ("elf", "multiboot2") => cd_with_grub(&image, folder, ""),
         ("efi", _) => {
             fs::create_dir_all(folder.join("efi/EFI/BOOT"))?;
             fs::copy(&image, folder.join("efi/EFI/BOOT/BOOTX64.EFI"))?;
@@ -307,15 +307,15 @@ fn image(boot: &Boot, folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// A CD on which GRUB loads that ELF file, by BIOS and by UEFI.
-pub fn cd_with_grub(kernel: &Path, folder: &Path) -> Result<PathBuf> {
+/// A CD on which GRUB loads that ELF file with a command line, by BIOS and by UEFI.
+pub fn cd_with_grub(kernel: &Path, folder: &Path, line: &str) -> Result<PathBuf> {
     let cd = folder.join("grub.iso");
     if cd.is_file() {
         return Ok(cd);
     }
     fs::create_dir_all(folder.join("cd/boot/grub"))?;
     fs::copy(kernel, folder.join("cd/boot/program"))?;
-    let script = "set timeout=0\nmenuentry eggos { multiboot2 /boot/program\n}\n";
+    let script = format!("set timeout=0\nmenuentry eggos {{ multiboot2 /boot/program {line}\n}}\n");
     fs::write(folder.join("cd/boot/grub/grub.cfg"), script)?;
     let mut command = Command::new("grub-mkrescue");
     command.arg("-o").arg(&cd).arg(folder.join("cd"));

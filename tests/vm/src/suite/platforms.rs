@@ -70,6 +70,14 @@ pub(super) fn tests() -> Vec<Test> {
         let run = move |mode: &Mode| by_grub(mode, firmware == "uefi");
         tests.push(Test::new(name, set, run).with_own_machine());
     }
+    for (way, set) in
+        [("pvh", Set::Core), ("grub-bios", Set::All), ("grub-uefi", Set::All), ("efi", Set::Core)]
+    {
+        let run = move |mode: &Mode| takes_settings(mode, way);
+        tests.push(Test::new(format!("platform/settings/{way}"), set, run).with_own_machine());
+    }
+    let small = Test::new("platform/size".into(), Set::Core, size);
+    tests.push(small.with_own_machine());
     let whole = Test::new("platform/containers".into(), Set::Core, containers);
     tests.push(whole.with_own_machine());
     let same = Test::new("platform/again".into(), Set::Core, again);
@@ -145,7 +153,7 @@ fn from_disk(mode: &Mode, disk: &str, words: &str, uefi: bool) -> Result<()> {
 /// A GRUB of its own configuration, as someone has it who boots other systems too, loads the ELF file.
 fn by_grub(mode: &Mode, uefi: bool) -> Result<()> {
     let folder = build::target().join(format!("vm-images/grub-{}-{uefi}", std::process::id()));
-    let cd = platforms::cd_with_grub(&image(mode, "elf")?, &folder)?;
+    let cd = platforms::cd_with_grub(&image(mode, "elf")?, &folder, "")?;
     let mut arguments =
         ["-M", "q35", "-m", "512", "-device", "virtio-net-pci,netdev=net", "-cdrom"]
             .map(str::to_owned)
@@ -159,6 +167,50 @@ fn by_grub(mode: &Mode, uefi: bool) -> Result<()> {
     running.get(80, "/exit?code=0")?;
     running.expect(ORDERLY, LIMIT)?;
     Ok(fs::remove_dir_all(folder)?)
+}
+
+/// The command line changes settings, whoever hands it over.
+fn takes_settings(mode: &Mode, way: &str) -> Result<()> {
+    const LINE: &str = "eggos.verbose";
+    let folder = build::target().join(format!("vm-images/settings-{}-{way}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let mut arguments: Vec<String> = ["-M", "q35", "-m", "512"].map(str::to_owned).into();
+    let mut add = |word: &str, value: String| arguments.extend([word.to_owned(), value]);
+    match way {
+        "pvh" => {
+            add("-kernel", image(mode, "elf")?.display().to_string());
+            add("-append", LINE.to_owned());
+        }
+        "efi" => {
+            // Where no disk starts by itself, firmware's shell runs its script.
+            fs::copy(image(mode, "efi")?, folder.join("program.efi"))?;
+            fs::write(folder.join("startup.nsh"), format!("fs0:\\program.efi {LINE}\r\n"))?;
+            add("-drive", format!("format=raw,snapshot=on,file=fat:{}", folder.display()));
+        }
+        _ => {
+            let cd = platforms::cd_with_grub(&image(mode, "elf")?, &folder, LINE)?;
+            add("-cdrom", cd.display().to_string());
+        }
+    }
+    if way != "pvh" && way != "grub-bios" {
+        add("-bios", OVMF.to_owned());
+    }
+    let mut running = vm::qemu(80, arguments)?;
+    // What it says of the machine with that setting alone.
+    running.wait_for_text(" of memory, kernel at 0x")?;
+    drop(running);
+    Ok(fs::remove_dir_all(folder)?)
+}
+
+/// A CD is at most 3 MiB larger than its program.
+fn size(mode: &Mode) -> Result<()> {
+    const MOST: u64 = 3 << 20;
+    let elf = build::go("programs/httpserve", build::NEWEST, Variant::Stripped)?;
+    let (program, cd) = (fs::metadata(elf)?.len(), fs::metadata(image(mode, "iso")?)?.len());
+    if cd > program + MOST {
+        bail!("{cd} bytes for a program of {program}");
+    }
+    Ok(())
 }
 
 /// QEMU's own tool finds the same disk in all of them, and nothing wrong with them.
