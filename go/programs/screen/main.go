@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-	"time"
 	"unsafe"
 )
 
@@ -68,8 +67,6 @@ func run() error {
 	}
 	fmt.Println("text again")
 	_, err = os.Stdin.Read(mode)
-	// What the terminal echoes is out before the machine's last word, which comes on another way.
-	time.Sleep(300 * time.Millisecond)
 	return err
 }
 

@@ -146,7 +146,7 @@ impl Vm {
     pub fn start(self) -> Result<Running> {
         let command = self.command();
         let started = Instant::now();
-        Ok(Running { process: Process::start(command)?, ports: self.ports, started })
+        Ok(Running { process: Process::start(command)?, ports: self.ports, started, control: None })
     }
 
     /// Starts it and waits for exit status 0.
@@ -172,14 +172,20 @@ impl Vm {
         if !output.status.success() {
             bail!("egg run --dry-run: {}", String::from_utf8_lossy(&output.stderr));
         }
-        let line = change(String::from_utf8(output.stdout)?.trim());
+        // What the kernel says to egg comes on a device of its own: between the letters of what the
+        // program says, were it to go to the same place.
+        let control = folder.join("control");
+        let _ = std::fs::remove_file(&control);
+        let line = change(String::from_utf8(output.stdout)?.trim())
+            .replace("path=/dev/stderr", &format!("path={}", control.display()));
         let monitor = folder.join(monitor::SOCKET);
         let mut command = Command::new("sh");
         command
             .arg("-c")
             .arg(format!("exec {line} -qmp unix:{},server=on,wait=off", monitor.display()));
         let started = Instant::now();
-        Ok(Running { process: Process::start(command)?, ports: self.ports, started })
+        let process = Process::start(command)?;
+        Ok(Running { process, ports: self.ports, started, control: Some(control) })
     }
 
     /// The command that starts it.
@@ -232,7 +238,7 @@ pub fn qemu<I: IntoIterator<Item = S>, S: Into<OsString>>(
         .args(arguments.into_iter().map(Into::into));
     let started = Instant::now();
     let ports = vec![Forward { guest, host, udp: false }];
-    Ok(Running { process: Process::start(command)?, ports, started })
+    Ok(Running { process: Process::start(command)?, ports, started, control: None })
 }
 
 /// A port of 127.0.0.1 that nobody listens on and that no other test was given.
@@ -255,6 +261,8 @@ pub struct Running {
     process: Process,
     ports: Vec<Forward>,
     started: Instant,
+    /// Where QEMU writes what the kernel says to egg, of machines of [`Vm::start_qemu`].
+    control: Option<PathBuf>,
 }
 
 impl Running {
@@ -335,8 +343,6 @@ impl Running {
         /// QEMU's status then.
         const ORDERLY: Exit = Exit::Code(33);
         self.expect(ORDERLY, limit)?;
-        // The kernel's words come on a device of their own: within a line of the program, if that
-        // is not out yet.
         if self.output().contains(&format!("{end}\n")) {
             return Ok(());
         }
@@ -356,14 +362,20 @@ impl Running {
         }
     }
 
-    /// Everything it has printed.
+    /// Everything it has printed; behind it what the kernel said to egg, when that has a file of its own.
     pub fn output(&self) -> String {
-        self.process.output()
+        let mut output = self.process.output();
+        if let Some(control) = &self.control {
+            // QEMU makes the file; a kernel may say anything.
+            let said = std::fs::read(control).unwrap_or_default();
+            output.push_str(&String::from_utf8_lossy(&said));
+        }
+        output
     }
 
     /// Adds the end of what the program printed to an error.
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        let output = self.process.output();
+        let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default();
         anyhow::anyhow!("{error:#}\n--- its last output\n{}\n---", tail.join("\n"))
