@@ -12,6 +12,7 @@ pub mod errno;
 pub mod id;
 pub mod io;
 pub mod link;
+pub mod room;
 pub mod sync;
 pub mod time;
 

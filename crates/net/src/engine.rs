@@ -7,6 +7,7 @@ use crate::neighbor::{Mac, Neighbors, Waiting};
 use crate::raw::Raw;
 use crate::reassembly::Reassembly;
 use crate::route::{Hop, LinkId, Routing, group_mac};
+use crate::spare::Spare;
 use crate::tcp::Tcp;
 use crate::tcp::segment::write_ethernet;
 use crate::udp::Udp;
@@ -22,9 +23,6 @@ use base::link::{LinkCapabilities, NetDevice, ReceiveMeta, TransmitMeta};
 pub(crate) const LOOPBACK_MTU: usize = 65_535;
 /// Packets kept for the loopback.
 const LOOPBACK_MAX: usize = 4096;
-/// Buffers kept for the next packets, and the largest that is.
-const SPARE_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 128 * 1024;
 /// Rounds of work in one call: what is left is done by the next poll.
 const ROUNDS_MAX: usize = 512;
 /// Frames taken from a device before what they caused is done.
@@ -90,7 +88,7 @@ pub(crate) struct Core {
     /// Replies of the TCP engine, on their way to `later`.
     pub(crate) replies: Vec<Vec<u8>>,
     /// Buffers to use again.
-    pub(crate) spare: Vec<Vec<u8>>,
+    pub(crate) spare: Spare,
     pub(crate) tcp: Tcp,
     pub(crate) udp: Udp,
     pub(crate) raw: Raw,
@@ -106,13 +104,6 @@ pub(crate) struct Core {
 pub(crate) struct Engine {
     pub(crate) core: Core,
     pub(crate) links: Vec<Link>,
-}
-
-/// Keeps a buffer for later, among those that are.
-pub(crate) fn keep_spare(spare: &mut Vec<Vec<u8>>, buffer: Vec<u8>) {
-    if spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
-        spare.push(buffer);
-    }
 }
 
 impl Core {
@@ -132,7 +123,7 @@ impl Core {
             loopback_counters: LinkCounters::default(),
             later: Vec::new(),
             replies: Vec::new(),
-            spare: Vec::new(),
+            spare: Spare::new(memory),
             tcp: Tcp::new(&hash, memory),
             udp: Udp::new(&hash),
             raw: Raw::default(),
@@ -154,14 +145,14 @@ impl Core {
 
     /// An empty buffer.
     pub(crate) fn buffer(&mut self) -> Vec<u8> {
-        let mut buffer = self.spare.pop().unwrap_or_default();
+        let mut buffer = self.spare.take();
         buffer.clear();
         buffer
     }
 
     /// Keeps a buffer for later.
     pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
-        keep_spare(&mut self.spare, buffer);
+        self.spare.give(buffer);
     }
 
     /// Largest IP packet that a link takes.

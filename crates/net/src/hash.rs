@@ -1,6 +1,6 @@
 //! Hashing of connection keys with a secret, so that a peer cannot choose addresses that collide.
 
-use core::hash::{BuildHasher, Hasher};
+use core::hash::{BuildHasher, Hash, Hasher};
 
 /// Makes [`KeyHasher`]s that share a secret.
 #[derive(Clone)]
@@ -73,3 +73,10 @@ impl Hasher for KeyHasher {
 
 /// A hash map keyed by a secret.
 pub(crate) type KeyedMap<K, V> = hashbrown::HashMap<K, V, KeyedState>;
+
+/// Makes a map smaller that is mostly empty.
+pub(crate) fn give_room_back<K: Eq + Hash, V>(map: &mut KeyedMap<K, V>) {
+    if let Some(room) = base::room::smaller(map.len(), map.capacity()) {
+        map.shrink_to(room);
+    }
+}

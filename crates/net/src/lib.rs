@@ -30,6 +30,7 @@ mod raw;
 mod reassembly;
 mod route;
 mod slab;
+mod spare;
 mod stack;
 mod tcp;
 mod udp;

@@ -1,6 +1,6 @@
 //! Which socket has which port: bind(2)'s rules.
 
-use crate::hash::{KeyedMap, KeyedState};
+use crate::hash::{KeyedMap, KeyedState, give_room_back};
 use crate::slab::Id;
 use alloc::vec::Vec;
 use base::Errno;
@@ -137,6 +137,7 @@ impl Ports {
         if self.ports.get(&port).is_some_and(|row| row.bindings.is_empty() && row.connections == 0)
         {
             self.ports.remove(&port);
+            give_room_back(&mut self.ports);
         }
     }
 

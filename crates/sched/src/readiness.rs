@@ -92,7 +92,11 @@ impl Notifier {
 
     /// Removes an observer.
     pub fn detach(&self, registration: &Registration) {
-        self.observers.lock().retain(|row| row.0 != registration.0);
+        let mut observers = self.observers.lock();
+        observers.retain(|row| row.0 != registration.0);
+        if let Some(room) = base::room::smaller(observers.len(), observers.capacity()) {
+            observers.shrink_to(room);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::control::to_smoltcp;
 use crate::engine::Core;
 use crate::route::LinkId;
 use crate::slab::Id;
+use crate::spare::Spare;
 use crate::wire::{self, IPV6_BYTES, Packet, protocol};
 use alloc::boxed::Box;
 use base::Errno;
@@ -233,7 +234,7 @@ impl Core {
         };
         interface.poll_ingress_single(to_smoltcp(*now), &mut port, &mut connection.ring.set);
         // A reply here would be a reset: the socket did not like the segment.
-        spare.append(replies);
+        replies.drain(..).for_each(|reply| spare.give(reply));
     }
 
     /// An ICMP message says that a connection's segments do not arrive.
@@ -274,7 +275,7 @@ fn new_interface(
     capabilities: &smoltcp::phy::DeviceCapabilities,
     now: smoltcp::time::Instant,
 ) -> Interface {
-    let (mut packets, mut spare) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
+    let (mut packets, mut spare) = (alloc::vec::Vec::new(), Spare::new(0));
     let mut port = Port {
         received: None,
         way: Way::Later { packets: &mut packets, spare: &mut spare },

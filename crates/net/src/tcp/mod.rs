@@ -21,7 +21,7 @@ pub use options::TcpOptions;
 pub use socket::{SOMAXCONN, Shutdown, TcpSocket};
 pub use status::{TcpInfo, TcpState};
 
-use crate::hash::{KeyedMap, KeyedState};
+use crate::hash::{KeyedMap, KeyedState, give_room_back};
 use crate::ports::{Family, Ports};
 use crate::slab::{Id, Slab};
 use alloc::boxed::Box;
@@ -245,6 +245,7 @@ impl Tcp {
         let tuple = connection.tuple;
         let counted = core::mem::take(&mut connection.counted);
         self.tuples.remove(&tuple);
+        give_room_back(&mut self.tuples);
         if let Some(mut record) = remains {
             record.counted = true;
             if !counted {

@@ -147,7 +147,7 @@ impl Core {
         let Ok(hop) = self.routing.lookup(to, (link != LinkId::LOOPBACK).then_some(link)) else {
             return;
         };
-        let buffer = self.spare.pop().unwrap_or_default();
+        let buffer = self.spare.take();
         self.tcp.counters.sent += 1;
         self.later.push((hop, segment.packet(from, to, buffer)));
     }

@@ -3,6 +3,7 @@
 use crate::checksum;
 use crate::engine::Looped;
 use crate::neighbor::Mac;
+use crate::spare::Spare;
 use crate::wire::{self, ETHERNET_BYTES, Header, IPV4_BYTES, IPV6_BYTES, TCP_BYTES, protocol};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -169,11 +170,11 @@ const SEQUENCE_AT: usize = 4;
 /// Where segments go.
 pub(crate) enum Way<'a> {
     /// Back to ourselves.
-    Loopback { queue: &'a mut VecDeque<Looped>, spare: &'a mut Vec<Vec<u8>> },
+    Loopback { queue: &'a mut VecDeque<Looped>, spare: &'a mut Spare },
     /// Out of a device, to `to`.
     Wire { device: &'a mut dyn NetDevice, offload: bool, from: Mac, to: Mac },
     /// Kept as IP packets, because the device is busy handing us a frame.
-    Later { packets: &'a mut Vec<Vec<u8>>, spare: &'a mut Vec<Vec<u8>> },
+    Later { packets: &'a mut Vec<Vec<u8>>, spare: &'a mut Spare },
 }
 
 /// The engine's device: one packet in, segments out.
@@ -262,7 +263,7 @@ impl TxToken for Transmit<'_, '_> {
         let Self { way, sent, segment_size, ipv6 } = self;
         match way {
             Way::Loopback { queue, spare } => {
-                let mut buffer = spare.pop().unwrap_or_default();
+                let mut buffer = spare.take();
                 // Not cut to the length: growing again would clear it again.
                 if buffer.len() < length {
                     buffer.resize(length, 0);
@@ -275,7 +276,7 @@ impl TxToken for Transmit<'_, '_> {
                 result
             }
             Way::Later { packets, spare } => {
-                let mut packet = spare.pop().unwrap_or_default();
+                let mut packet = spare.take();
                 packet.resize(length, 0);
                 let result = f(&mut packet);
                 sent.note(packet.get_mut(header_bytes(ipv6)..).unwrap_or_default());

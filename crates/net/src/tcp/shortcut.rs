@@ -10,9 +10,10 @@
 
 use super::socket::{READABLE, WRITABLE};
 use super::{Entry, Role, Tcp};
-use crate::engine::{Core, keep_spare};
+use crate::engine::Core;
 use crate::route::LinkId;
 use crate::slab::Id;
+use crate::spare::Spare;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::Errno;
@@ -63,7 +64,7 @@ impl Inbox {
         &mut self,
         source: &mut dyn Source,
         most: usize,
-        spare: &mut Vec<Vec<u8>>,
+        spare: &mut Spare,
     ) -> Result<usize, Errno> {
         let mut done = 0;
         loop {
@@ -90,14 +91,10 @@ impl Inbox {
     }
 
     /// The last chunk when it has room, or a new one.
-    fn chunk_with_room(
-        &mut self,
-        wanted: usize,
-        spare: &mut Vec<Vec<u8>>,
-    ) -> Result<&mut Chunk, Errno> {
+    fn chunk_with_room(&mut self, wanted: usize, spare: &mut Spare) -> Result<&mut Chunk, Errno> {
         if self.chunks.back().is_none_or(|chunk| chunk.end == chunk.buffer.len()) {
             let bytes = wanted.next_power_of_two().clamp(CHUNK_MIN, CHUNK_MAX);
-            let mut buffer = spare.pop().unwrap_or_default();
+            let mut buffer = spare.take();
             if buffer.len() < bytes {
                 let missing = bytes - buffer.len();
                 buffer.try_reserve_exact(missing).map_err(|_| Errno::ENOBUFS)?;
@@ -122,7 +119,7 @@ impl Inbox {
     }
 
     /// Gives the bytes to `sink`.
-    fn drain(&mut self, sink: &mut dyn Sink, spare: &mut Vec<Vec<u8>>) -> usize {
+    fn drain(&mut self, sink: &mut dyn Sink, spare: &mut Spare) -> usize {
         let mut done = 0;
         while let Some(chunk) = self.chunks.front_mut() {
             let ready = chunk.ready();
@@ -137,7 +134,7 @@ impl Inbox {
             }
             if let Some(chunk) = self.chunks.pop_front() {
                 self.held -= chunk.buffer.len();
-                keep_spare(spare, chunk.buffer);
+                spare.give(chunk.buffer);
             }
             if count < wanted {
                 break;

@@ -5,7 +5,7 @@
 
 use super::Tuple;
 use super::segment::{Segment, before, flag};
-use crate::hash::{KeyedMap, KeyedState};
+use crate::hash::{KeyedMap, KeyedState, give_room_back};
 use alloc::collections::VecDeque;
 use base::Instant;
 use core::time::Duration;
@@ -80,6 +80,7 @@ impl TimeWait {
     /// Forgets a record. Returns its local port if that was counted.
     pub(crate) fn remove(&mut self, tuple: &Tuple) -> Option<u16> {
         let record = self.records.remove(tuple)?;
+        give_room_back(&mut self.records);
         record.counted.then_some(tuple.local_port())
     }
 
@@ -91,6 +92,9 @@ impl TimeWait {
             return None;
         }
         self.order.pop_front();
+        if let Some(room) = base::room::smaller(self.order.len(), self.order.capacity()) {
+            self.order.shrink_to(room);
+        }
         // The tuple may have been used again since.
         if self.records.get(&tuple).is_some_and(|record| record.expires <= now) {
             return Some(self.remove(&tuple));
@@ -160,5 +164,27 @@ impl Record {
             window: if self.fin_wait { 1024 } else { 0 },
             length: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::SocketAddr;
+
+    #[test]
+    fn a_busy_minute_leaves_no_large_tables() {
+        let mut waiting = TimeWait::new(KeyedState::new(1, 2));
+        for port in 1..=10_000 {
+            let local = SocketAddr::from(([127, 0, 0, 1], port));
+            let tuple = Tuple::new(local, SocketAddr::from(([127, 0, 0, 1], 80)));
+            assert_eq!(waiting.insert(tuple, TimeWait::record(0, 0, false), Instant::ZERO), None);
+        }
+        let mut ports = 0;
+        while let Some(port) = waiting.expire(Instant::ZERO + LIFETIME) {
+            ports += usize::from(port.is_some());
+        }
+        assert_eq!((ports, waiting.len()), (10_000, 0));
+        assert!(waiting.records.capacity() < 1000 && waiting.order.capacity() < 1000);
     }
 }
