@@ -22,6 +22,8 @@ struct Inner {
     taken: Vec<u64>,
     /// No word before this one has a free bit.
     first_free_word: usize,
+    /// No word from this one on has a taken bit.
+    end_word: usize,
     open: usize,
 }
 
@@ -82,6 +84,7 @@ impl Inner {
         if let Some(word) = self.taken.get_mut(at / 64) {
             *word |= 1 << (at % 64);
         }
+        self.end_word = self.end_word.max(at / 64 + 1);
         let old = self.slots.get_mut(at).and_then(|place| place.replace(slot));
         self.open += usize::from(old.is_none());
         old
@@ -94,7 +97,24 @@ impl Inner {
         }
         self.first_free_word = self.first_free_word.min(at / 64);
         self.open -= 1;
+        if at / 64 + 1 == self.end_word {
+            self.give_room_back();
+        }
         Some(slot)
+    }
+
+    /// Makes the table smaller when the high descriptors are gone.
+    fn give_room_back(&mut self) {
+        let taken = self.taken.get(..self.end_word).unwrap_or_default();
+        self.end_word = taken.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
+        if let Some(room) = base::room::smaller(self.end_word * 64, self.slots.len()) {
+            // Descriptors of a word are there together.
+            let words = room.div_ceil(64).max(1);
+            self.slots.truncate(words * 64);
+            self.slots.shrink_to_fit();
+            self.taken.truncate(words);
+            self.taken.shrink_to_fit();
+        }
     }
 }
 

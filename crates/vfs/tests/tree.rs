@@ -272,6 +272,30 @@ fn descriptors_are_the_lowest_free_ones() {
 }
 
 #[test]
+fn a_table_that_was_large_gives_its_room_back() {
+    let vfs = tree();
+    let table = FdTable::new();
+    let file = open(&vfs, "/etc/hosts", OpenFlags::empty()).unwrap();
+    table.set_limit(1 << 20);
+    let put = |fd| table.replace(Fd(fd), Arc::clone(&file), false).unwrap();
+    for fd in [0, 1, 700, 200_000, 1_000_000] {
+        put(fd);
+    }
+    table.close(Fd(200_000)).unwrap();
+    assert!(table.size() > 1_000_000, "the highest is still open");
+    table.close(Fd(1_000_000)).unwrap();
+    assert!((701..=2048).contains(&table.size()), "{}", table.size());
+    assert!(table.get(Fd(700)).is_ok() && table.get(Fd(701)).is_err());
+    let take = || table.insert(Arc::clone(&file), false).map(|fd| fd.0);
+    for expected in (2..700).chain(701..5000) {
+        assert_eq!(take(), Ok(expected));
+    }
+    table.close_range(2, u32::MAX, false);
+    assert!(table.size() <= 512, "{}", table.size());
+    assert_eq!((table.open_count(), take()), (2, Ok(2)));
+}
+
+#[test]
 fn timers_tell_when_they_expire() {
     let timers = sched::Timers::new(1);
     let timer = TimerFd::new(&timers, false);

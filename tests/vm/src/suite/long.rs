@@ -1,4 +1,5 @@
-//! Programs that take more than a moment: the profile of a known mix, and system calls at random.
+//! Programs that take more than a moment: the profile of a known mix, system calls at random, a million
+//! descriptors.
 
 use std::time::Duration;
 
@@ -32,5 +33,11 @@ pub(super) fn tests() -> Vec<Test> {
     }
     let run = fuzz(build::NEWEST, "2", "20000000", 300 * MINUTE);
     tests.push(Test::new("fuzz/twenty-million".into(), Set::All, run).in_machine());
+    // Few hosts allow a program so many.
+    let descriptors = Test::new("descriptors".into(), Set::Core, |mode| {
+        let elf = build::go("programs/descriptors", build::NEWEST, Variant::Plain)?;
+        Vm::of(&elf, mode).memory("256M").run(30 * MINUTE)
+    });
+    tests.push(descriptors.in_machine());
     tests
 }
