@@ -4,6 +4,7 @@ import (
 	"io/ioutil"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -26,8 +27,11 @@ const (
 	firstStray = 20
 )
 
-// The folder in which all names are.
-var folder string
+// The folder in which all names are, and the one that is tidied up: far above it, for where "dir" is a
+// link to ".", "dir/../a" lies outside.
+var folder, top string
+
+const depth = 16
 
 var names = []string{"a", "b", "c", "d", "dir", "dir/e", "dir/f", "link", ".", "dir/.", "dir/../a", "missing/x", "",
 	"dir2", "dir2/../dir/e", "/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/proc/self/status", "/proc/self/maps",
@@ -44,8 +48,10 @@ func prepareArena() {
 		check.Must("map the guard", errno)
 	}
 	var err error
-	folder, err = ioutil.TempDir("", "fuzz")
+	top, err = ioutil.TempDir("", "fuzz")
 	check.Must("make a folder", err)
+	folder = filepath.Join(top, strings.Repeat("in/", depth))
+	check.Must("make folders in it", os.MkdirAll(folder, 0700))
 	check.Must("go there", os.Chdir(folder))
 }
 
@@ -70,24 +76,17 @@ func tidy() {
 		syscall.RawSyscall6(syscall.SYS_SETITIMER, which, uintptr(unsafe.Pointer(&none)), 0, 0, 0, 0)
 	}
 	syscall.Umask(022)
-	// It may have been removed, renamed or closed.
-	_ = os.MkdirAll(folder, 0700)
-	_ = os.Chmod(folder, 0700)
-	check.Must("go back", os.Chdir(folder))
-	entries, err := ioutil.ReadDir(folder)
-	check.Must("read the folder", err)
-	for _, entry := range entries {
-		within := filepath.Join(folder, entry.Name())
-		_ = filepath.Walk(within, func(path string, info os.FileInfo, err error) error {
-			if err == nil && info.IsDir() {
-				return os.Chmod(path, 0700)
-			}
-			return nil
-		})
-		if err := os.RemoveAll(within); err != nil {
-			check.Must("tidy up", err)
+	check.Must("leave", os.Chdir("/"))
+	// Folders may be closed to those who are not root.
+	_ = filepath.Walk(top, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.IsDir() {
+			return os.Chmod(path, 0700)
 		}
-	}
+		return nil
+	})
+	check.Must("tidy up", os.RemoveAll(top))
+	check.Must("make folders again", os.MkdirAll(folder, 0700))
+	check.Must("go back", os.Chdir(folder))
 }
 
 func sigaction(signal syscall.Signal, new, old *[4]uint64) bool {
