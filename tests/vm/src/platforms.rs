@@ -71,7 +71,9 @@ fn senseless(boot: &Boot) -> Option<&'static str> {
         ("efi", "pc, BIOS" | "q35, BIOS") => Some("a BIOS starts no EFI programs"),
         // GRUB loads it in pieces.
         ("elf, multiboot2", _) => None,
-        (_, "q35, OVMF") if boot.memory == "64M" => Some("with 64 MiB OVMF has no room to load it"),
+        (_, "q35, OVMF") if boot.memory == "64M" => {
+            Some("OVMF leaves too little of 64 MiB to load it; of 72 MiB it leaves enough")
+        }
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::platforms::{ORDERLY, image};
+use super::platforms::{ORDERLY, OVMF, image};
 use crate::build;
 use crate::process::Exit;
 use crate::suite::{LIMIT, Set, Test};
@@ -30,8 +30,9 @@ enum Damage {
 
 /// Damage, what of, how many boots in the quick set and in the long one. No CD that ends within the
 /// kernel: SeaBIOS reads what is not there without an error, and GRUB starts what was in memory.
-const KINDS: [(Damage, &str, usize, usize); 7] = [
-    (Damage::Bit, "elf", 3, 16),
+const KINDS: [(Damage, &str, usize, usize); 8] = [
+    (Damage::Bit, "elf", 3, 13),
+    (Damage::Bit, "raw", 1, 3),
     (Damage::Seal, "elf", 2, 6),
     (Damage::Segment, "elf", 2, 8),
     (Damage::Module, "elf", 2, 8),
@@ -87,6 +88,7 @@ fn says_so(damage: Damage, form: &str, path: &Path) -> Result<()> {
     let disk = format!("format=raw,snapshot=on,file={shown}");
     let machine: &[&str] = match (damage, form) {
         (Damage::Module, _) => &["microvm", "-kernel", &shown, "-initrd", &module],
+        (Damage::Bit, "raw") => &["q35", "-bios", OVMF, "-drive", &disk],
         (_, "elf") => &["microvm", "-kernel", &shown],
         (_, "iso") => &["pc", "-cdrom", &shown],
         _ => &["pc", "-drive", &disk],

@@ -46,7 +46,7 @@ const DISKS: [(&str, &str, [Set; 2]); 6] = [
 
 /// What QEMU exits with when the kernel ended the machine in order.
 pub(super) const ORDERLY: Exit = Exit::Code(33);
-const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
+pub(super) const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
 
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
