@@ -26,6 +26,7 @@ mod process;
 mod processors;
 mod programs;
 mod screen;
+mod secure_boot;
 mod testing;
 
 /// Which run a test belongs to.
@@ -91,6 +92,7 @@ pub fn all() -> VecDeque<Test> {
         machines::tests(),
         platforms::tests(),
         bochs::tests(),
+        secure_boot::tests(),
         damaged::tests(),
         cards::tests(),
         parts::tests(),
