@@ -224,14 +224,15 @@ fn page(outcomes: &BTreeMap<String, String>, sizes: usize) -> String {
         }
         table.push('\n');
     }
+    let combinations = rows().count() * MACHINES.len() * sizes;
     let numbered = notes.iter().enumerate();
     let notes: String = numbered.map(|(n, note)| format!("{}. {note}\n", n + 1)).collect();
     format!(
         "# Platforms\n\n\
          <!-- Written by `cargo run -p eggos-vm-tests --bin platforms`. -->\n\n\
          Which image (`egg build --format`) with which network card boots on which machine of QEMU and answers a request: of so\n\
-         many boots, so many did; in all {booted} of {boots_in_all}. The boots of a cell differ in processors (1, 2), memory (64 MiB,\n\
-         3 GiB, 6 GiB) and the Go version of the example server ({OLDEST}, {}).\n\n\
+         many boots, so many did; in all {booted} of the {boots_in_all} that make sense of {combinations}. The boots of a cell differ in\n\
+         processors (1, 2), memory (64 MiB, 3 GiB, 6 GiB) and the Go version of the example server ({OLDEST}, {}).\n\n\
          | | {} |\n|---|{}\n{table}\n\
          Boots that make no sense are left out:\n\n{notes}\n\
          QEMU starts `elf, PVH` by `-kernel`, without firmware of its own choosing; `elf, multiboot2` is loaded by a GRUB from a CD that\n\
@@ -239,7 +240,9 @@ fn page(outcomes: &BTreeMap<String, String>, sizes: usize) -> String {
          `iso` boots from USB sticks and CDs (xHCI, EHCI), NVMe, SCSI and virtio disks too, by BIOS and by UEFI (the tests\n\
          `platform/iso/*`).\n\n\
          Bochs boots `raw` by its BIOS too and answers through its e1000 (the test `platform/raw/bochs/bios`). Of the other PCs that\n\
-         Debian packages, DOSBox has no 64-bit processor, and Xen's need a processor with VT-x or SVM.\n",
+         Debian packages, DOSBox has no 64-bit processor, and Xen's need a processor with VT-x or SVM.\n\n\
+         Not tried, as none was at hand: VMware, VirtualBox, Hyper-V, clouds. Hyper-V and Azure have their network cards on VMBus and\n\
+         EC2 has ENA, for which there are no drivers: a program has no network there.\n",
         build::NEWEST,
         MACHINES.join(" | "),
         "---|".repeat(MACHINES.len()),
