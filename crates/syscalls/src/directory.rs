@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::files::{PathArgument, find, itself, masked};
-use crate::table::{Row, full, partial};
+use crate::table::{Row, full};
 use crate::trace::Argument::{self, DirFd, Fd, Flags, Hex, Int, Mode, Out, Path, Size};
 use abi::file::{AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW};
 use abi::number as nr;
@@ -35,13 +35,9 @@ pub const ROWS: &[Row] = &[
     full(nr::RENAMEAT, "renameat", &[DirFd, Path, DirFd, Path], |call| {
         rename(call, (call.fd(0), 1), (call.fd(2), 3), 0).into()
     }),
-    partial(
-        nr::RENAMEAT2,
-        "renameat2",
-        &[DirFd, Path, DirFd, Path, RENAME],
-        "RENAME_WHITEOUT is EINVAL",
-        |call| rename(call, (call.fd(0), 1), (call.fd(2), 3), call.unsigned(4)).into(),
-    ),
+    full(nr::RENAMEAT2, "renameat2", &[DirFd, Path, DirFd, Path, RENAME], |call| {
+        rename(call, (call.fd(0), 1), (call.fd(2), 3), call.unsigned(4)).into()
+    }),
     full(nr::LINK, "link", &[Path, Path], |call| link(call, (CWD, 0), (CWD, 1), 0).into()),
     full(nr::LINKAT, "linkat", &[DirFd, Path, DirFd, Path, LINK], |call| {
         link(call, (call.fd(0), 1), (call.fd(2), 3), call.unsigned(4)).into()
@@ -216,7 +212,8 @@ type PathAt = (base::Fd, usize);
 
 fn rename(call: &Call<'_>, from: PathAt, to: PathAt, flags: u32) -> Result<usize, Errno> {
     let flags = RenameFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
-    if flags.contains(RenameFlags::EXCHANGE | RenameFlags::NOREPLACE) {
+    let others = RenameFlags::NOREPLACE | RenameFlags::WHITEOUT;
+    if flags.contains(RenameFlags::EXCHANGE) && flags.intersects(others) {
         return Err(Errno::EINVAL);
     }
     let from = PathArgument::read(call, from.0, call.address(from.1))?;

@@ -33,9 +33,7 @@ const MEMFD: &str = "MFD_HUGETLB is EINVAL; all together hold at most a quarter 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
     full(nr::PIPE, "pipe", &[Hex], |call| pipe(call, 0).into()),
-    partial(nr::PIPE2, "pipe2", &[Hex, PIPE], "O_DIRECT (packets) is EINVAL", |call| {
-        pipe(call, call.unsigned(1)).into()
-    }),
+    full(nr::PIPE2, "pipe2", &[Hex, PIPE], |call| pipe(call, call.unsigned(1)).into()),
     full(nr::EVENTFD, "eventfd", &[Int], |call| eventfd(call, 0).into()),
     full(nr::EVENTFD2, "eventfd2", &[Int, EVENTFD], |call| eventfd(call, call.unsigned(1)).into()),
     full(nr::TIMERFD_CREATE, "timerfd_create", &[Int, TIMERFD], |call| timerfd_create(call).into()),
@@ -82,14 +80,16 @@ fn read_write(flags: u32) -> OpenFlags {
 }
 
 fn pipe(call: &Call<'_>, flags: u32) -> Result<usize, Errno> {
-    if flags & !(CLOEXEC | NONBLOCK) != 0 {
+    if flags & !(CLOEXEC | NONBLOCK | OpenFlags::DIRECT.bits()) != 0 {
         return Err(Errno::EINVAL);
     }
     let common = OpenFlags::from_bits_truncate(flags);
     let files = &call.process().files;
     let close_on_exec = common.contains(OpenFlags::CLOEXEC);
-    let (reader, writer) = Pipe::pair();
-    let reader = files.insert(OpenFile::new(reader, common), close_on_exec)?;
+    let (reader, writer) = Pipe::pair(common);
+    // As on Linux, where only writes are packets.
+    let reader = OpenFile::new(reader, common - OpenFlags::DIRECT);
+    let reader = files.insert(reader, close_on_exec)?;
     let writer = OpenFile::new(writer, common | OpenFlags::WRONLY);
     let written = files.insert(writer, close_on_exec).and_then(|writer| {
         let written = call.memory().write(call.address(0), &[reader.0, writer.0]);

@@ -108,6 +108,8 @@ bitflags::bitflags! {
         const NOREPLACE = 1;
         /// Swap the two.
         const EXCHANGE = 2;
+        /// Leave a whiteout where the old name was: a character device 0:0 (overlay file systems).
+        const WHITEOUT = 4;
     }
 }
 

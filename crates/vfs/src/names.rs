@@ -187,7 +187,7 @@ impl Vfs {
         flags: RenameFlags,
     ) -> Result<(), Errno> {
         let exchange = flags.contains(RenameFlags::EXCHANGE);
-        if exchange && flags.contains(RenameFlags::NOREPLACE) {
+        if exchange && flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT) {
             return Err(Errno::EINVAL);
         }
         let _names = self.names.lock();
@@ -221,6 +221,11 @@ impl Vfs {
         inotify::moved(&from.current, &name, &to.current, &to_name, &moving);
         if let (Some(target), false) = (&target, exchange) {
             inotify::on_inode(target, Event::DELETE_SELF);
+        }
+        if flags.contains(RenameFlags::WHITEOUT) {
+            let kind = NewKind::Device(FileType::CharacterDevice, 0);
+            let whiteout = NewInode { kind, permissions: 0, user: 0, group: 0 };
+            from.current.create(&name, &whiteout)?;
         }
         Ok(())
     }

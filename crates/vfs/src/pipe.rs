@@ -1,15 +1,20 @@
 //! Pipes, with and without a name (pipe(7), fifo(7)).
 
+mod packets;
+mod ring;
+
+use self::packets::Packets;
+use self::ring::Ring;
 use crate::file::{File, FileRef, IoctlArgument};
 use crate::flags::OpenFlags;
 use crate::metadata::{FileType, Metadata};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use base::Errno;
 use base::io::{Sink, SliceSource, Source, drain, fill, take_all};
 use base::sync::{Rank, SpinLock};
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
 use sched::{Notifier, PollEvents};
 
 /// Writes up to this long are atomic, in bytes.
@@ -22,101 +27,27 @@ pub const PIPE_BYTES_MAX: usize = 1 << 20;
 /// ioctl: how many bytes can be read.
 const FIONREAD: u32 = 0x541b;
 
-/// A ring of bytes that grows on demand up to the pipe's capacity.
-struct Ring {
-    bytes: Vec<u8>,
-    start: usize,
-    length: usize,
-    capacity: usize,
-}
-
-impl Ring {
-    fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.length)
-    }
-
-    /// The bytes to read next that lie in one piece.
-    fn front(&self) -> &[u8] {
-        let end = (self.start + self.length).min(self.bytes.len());
-        self.bytes.get(self.start..end).unwrap_or_default()
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.length -= count;
-        self.start += count;
-        if self.start >= self.bytes.len() || self.length == 0 {
-            self.start = if self.length == 0 { 0 } else { self.start - self.bytes.len() };
-        }
-    }
-
-    /// Copies the first `count` bytes into another ring that has room for them.
-    fn copy_to(&self, into: &mut Self, count: usize) {
-        let mut done = 0;
-        while done < count {
-            let at = (self.start + done) % self.bytes.len().max(1);
-            let piece = self.bytes.get(at..).unwrap_or_default();
-            let space = into.back();
-            let step = piece.len().min(space.len()).min(count - done);
-            if step == 0 {
-                break;
-            }
-            if let (Some(to), Some(from)) = (space.get_mut(..step), piece.get(..step)) {
-                to.copy_from_slice(from);
-            }
-            into.length += step;
-            done += step;
-        }
-    }
-
-    /// Takes the last `count` bytes out again.
-    fn withdraw(&mut self, count: usize) -> Vec<u8> {
-        self.length -= count;
-        let end = self.start + self.length;
-        (end..end + count)
-            .filter_map(|at| self.bytes.get(at % self.bytes.len().max(1)).copied())
-            .collect()
-    }
-
-    /// The free bytes to write next that lie in one piece.
-    fn back(&mut self) -> &mut [u8] {
-        let size = self.bytes.len();
-        let at = self.start + self.length;
-        let (from, to) = if at < size { (at, size) } else { (at - size, self.start) };
-        self.bytes.get_mut(from..to).unwrap_or_default()
-    }
-
-    /// Makes room for `count` more bytes, as far as the capacity goes.
-    fn grow_for(&mut self, count: usize) -> Result<(), Errno> {
-        let wanted = self.length.saturating_add(count).min(self.capacity);
-        if wanted <= self.bytes.len() {
-            return Ok(());
-        }
-        let size = wanted.next_power_of_two().clamp(PIPE_BUF, self.capacity.max(PIPE_BUF));
-        self.resize(size)
-    }
-
-    fn resize(&mut self, size: usize) -> Result<(), Errno> {
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-        let first = self.front();
-        bytes.extend_from_slice(first);
-        let wrapped = self.length - first.len();
-        bytes.extend_from_slice(self.bytes.get(..wrapped).unwrap_or_default());
-        bytes.resize(size, 0);
-        self.bytes = bytes;
-        self.start = 0;
-        Ok(())
-    }
-}
-
 struct State {
     ring: Ring,
+    packets: Packets,
     readers: usize,
     writers: usize,
     /// How often a reader or writer opened it: a blocking open waits for one to come, even if it
     /// is gone again.
     reader_opens: u64,
     writer_opens: u64,
+}
+
+impl State {
+    /// Bytes that can be written: none while packets take all pages.
+    fn room(&self) -> usize {
+        if self.packets.room(self.ring.capacity) == 0 { 0 } else { self.ring.room() }
+    }
+
+    fn take_out(&mut self, count: usize) {
+        self.ring.consume(count);
+        self.packets.took(count);
+    }
 }
 
 /// What both ends share.
@@ -136,8 +67,10 @@ impl Pipe {
     /// A pipe without ends (as a FIFO that nobody opened).
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let ring = Ring { bytes: Vec::new(), start: 0, length: 0, capacity: PIPE_BYTES };
-        let state = State { ring, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 };
+        let ring = Ring::new();
+        let packets = Packets::default();
+        let state =
+            State { ring, packets, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 };
         Arc::new_cyclic(|own| Self {
             number: crate::anonymous::next_number(),
             own: own.clone(),
@@ -166,14 +99,14 @@ impl Pipe {
         }
     }
 
-    /// pipe2(2): the end to read from and the end to write to.
+    /// pipe2(2): the end to read from and the end to write to. Of the flags only `DIRECT` matters
+    /// here.
     #[must_use]
-    pub fn pair() -> (FileRef, FileRef) {
+    pub fn pair(flags: OpenFlags) -> (FileRef, FileRef) {
         let pipe = Self::new();
-        (
-            PipeEnd::of(&pipe, true, false, false) as FileRef,
-            PipeEnd::of(&pipe, false, true, false) as FileRef,
-        )
+        let writer = PipeEnd::of(&pipe, false, true, false);
+        writer.status_flags_changed(flags);
+        (PipeEnd::of(&pipe, true, false, false) as FileRef, writer as FileRef)
     }
 
     /// Bytes that can be read.
@@ -198,7 +131,7 @@ impl Pipe {
         }
         let capacity = bytes.max(PIPE_BUF).next_power_of_two();
         let mut state = self.state.lock();
-        if capacity < state.ring.length {
+        if capacity < state.ring.length || capacity / PIPE_BUF < state.packets.count() {
             return Err(Errno::EBUSY);
         }
         if state.ring.bytes.len() > capacity {
@@ -213,7 +146,7 @@ impl Pipe {
     /// Bytes that a write would find room for. 0 also when nobody reads.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.state.lock().ring.room()
+        self.state.lock().room()
     }
 
     /// Moves up to `limit` bytes to another pipe (splice), or copies them (tee, `keep`).
@@ -241,17 +174,17 @@ impl Pipe {
             if from.ring.length == 0 && from.writers == 0 {
                 return Ok(0);
             }
-            let count = limit.min(from.ring.length).min(into.ring.room());
+            let count = limit.min(from.ring.length).min(into.room());
             if count == 0 {
                 return Err(Errno::EAGAIN);
             }
             into.ring.grow_for(count)?;
-            let before = from.ring.room();
+            let before = from.room();
             from.ring.copy_to(&mut into.ring, count);
             if !keep {
-                from.ring.consume(count);
+                from.take_out(count);
             }
-            (count, before, from.ring.room())
+            (count, before, from.room())
         };
         self.made_room(before, after);
         to.tell_readers(PollEvents::IN | PollEvents::RDNORM);
@@ -267,27 +200,34 @@ impl Pipe {
         if state.ring.length == 0 {
             return if state.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
         }
-        let before = state.ring.room();
+        let before = state.room();
         let mut done = 0;
-        while sink.room() > 0 && state.ring.length > 0 {
+        // To the end of a packet: what comes behind it is for the next read.
+        let mut left = state.packets.readable();
+        while left > 0 && sink.room() > 0 && state.ring.length > 0 {
             let piece = state.ring.front();
-            let count = piece.len().min(sink.room());
+            let count = piece.len().min(sink.room()).min(left);
             let moved = sink.put_present(piece.get(..count).unwrap_or_default());
-            state.ring.consume(moved);
+            state.take_out(moved);
+            left -= moved;
             done += moved;
             if moved < count {
                 break;
             }
         }
-        let after = state.ring.room();
+        if sink.room() == 0 {
+            let rest = state.packets.rest();
+            state.take_out(rest);
+        }
+        let after = state.room();
         drop(state);
         self.made_room(before, after);
         Ok(done)
     }
 
     /// Puts in what there is room for. Stops, as [`Source::take_present`] does, but not within an
-    /// atomic write.
-    fn write(&self, source: &mut dyn Source) -> Result<usize, Errno> {
+    /// atomic write. `packets`: each page of it is one.
+    fn write(&self, source: &mut dyn Source, packets: bool) -> Result<usize, Errno> {
         let mut state = self.state.lock();
         let wanted = source.remaining();
         if wanted == 0 {
@@ -296,14 +236,17 @@ impl Pipe {
         if state.readers == 0 {
             return Err(Errno::EPIPE);
         }
-        let room = state.ring.room();
+        let mut room = state.room();
+        if packets {
+            room = room.min(state.packets.room(state.ring.capacity).saturating_mul(PIPE_BUF));
+        }
         if room == 0 || (wanted <= PIPE_BUF && room < wanted) {
             return Err(Errno::EAGAIN);
         }
         state.ring.grow_for(wanted)?;
         let mut done = 0;
-        while source.remaining() > 0 && state.ring.room() > 0 {
-            let limit = state.ring.room().min(source.remaining());
+        while source.remaining() > 0 && room > done {
+            let limit = (room - done).min(source.remaining());
             let piece = state.ring.back();
             let count = piece.len().min(limit);
             let moved = source.take_present(piece.get_mut(..count).unwrap_or_default());
@@ -316,7 +259,11 @@ impl Pipe {
         if done < wanted && wanted <= PIPE_BUF {
             let begun = state.ring.withdraw(done);
             drop(state);
-            return self.write_whole(&begun, source);
+            return self.write_whole(&begun, source, packets);
+        }
+        if packets {
+            let before = state.ring.length - done;
+            state.packets.wrote(before, done)?;
         }
         drop(state);
         if done == 0 {
@@ -330,12 +277,17 @@ impl Pipe {
 impl Pipe {
     /// An atomic write that began with `begun` and stopped at the program's memory: nobody else's
     /// bytes may come between.
-    fn write_whole(&self, begun: &[u8], source: &mut dyn Source) -> Result<usize, Errno> {
+    fn write_whole(
+        &self,
+        begun: &[u8],
+        source: &mut dyn Source,
+        packets: bool,
+    ) -> Result<usize, Errno> {
         let mut bytes = take_all(source, begun.len())?;
         for (to, from) in bytes.iter_mut().zip(begun) {
             *to = *from;
         }
-        self.write(&mut SliceSource::new(&bytes))
+        self.write(&mut SliceSource::new(&bytes), packets)
     }
 }
 
@@ -345,6 +297,8 @@ pub struct PipeEnd {
     readable: bool,
     writable: bool,
     named: bool,
+    /// Writes are packets (`O_DIRECT`).
+    packets: AtomicBool,
     /// Opens of the other side that had been when this end was opened.
     peer_opens: u64,
 }
@@ -371,7 +325,8 @@ impl PipeEnd {
             pipe.tell_readers(PollEvents::empty());
             pipe.tell_writers(PollEvents::empty());
         }
-        Arc::new(Self { pipe: Arc::clone(pipe), readable, writable, named, peer_opens })
+        let packets = AtomicBool::new(false);
+        Arc::new(Self { pipe: Arc::clone(pipe), readable, writable, named, packets, peer_opens })
     }
 
     /// Opens a FIFO, or reopens a pipe by way of /proc/self/fd.
@@ -384,7 +339,9 @@ impl PipeEnd {
         if write_only && flags.contains(OpenFlags::NONBLOCK) && pipe.state.lock().readers == 0 {
             return Err(Errno::ENXIO);
         }
-        Ok(Self::of(pipe, readable, writable, named))
+        let end = Self::of(pipe, readable, writable, named);
+        end.status_flags_changed(flags);
+        Ok(end)
     }
 
     /// The pipe.
@@ -421,9 +378,8 @@ impl Drop for PipeEnd {
             }
             if state.readers == 0 && state.writers == 0 {
                 // What nobody read is gone with the last end.
-                state.ring.length = 0;
-                state.ring.start = 0;
-                state.ring.bytes = Vec::new();
+                state.ring.clear();
+                state.packets.clear();
             }
         }
         if last_reader {
@@ -449,7 +405,8 @@ impl File for PipeEnd {
     }
 
     fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
-        drain(source, |source, _| self.pipe.write(source))
+        let packets = self.packets.load(Ordering::Relaxed);
+        drain(source, |source, _| self.pipe.write(source, packets))
     }
 
     fn poll(&self) -> PollEvents {
@@ -466,7 +423,7 @@ impl File for PipeEnd {
             }
         }
         if self.writable {
-            if state.ring.room() >= PIPE_BUF.min(state.ring.capacity) {
+            if state.room() >= PIPE_BUF.min(state.ring.capacity) {
                 events |= PollEvents::OUT | PollEvents::WRNORM;
             }
             if state.readers == 0 {
@@ -501,6 +458,10 @@ impl File for PipeEnd {
             }
             _ => Err(Errno::ENOTTY),
         }
+    }
+
+    fn status_flags_changed(&self, flags: OpenFlags) {
+        self.packets.store(flags.contains(OpenFlags::DIRECT), Ordering::Relaxed);
     }
 
     fn reopen(&self, flags: OpenFlags) -> Result<FileRef, Errno> {

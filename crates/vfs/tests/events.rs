@@ -132,7 +132,7 @@ impl Ours {
         let epoll = || Some(OpenFile::new(Epoll::new(), OpenFlags::RDWR));
         let mut files = vec![event(false), event(false)];
         for _ in 0..2 {
-            let (reader, writer) = Pipe::pair();
+            let (reader, writer) = Pipe::pair(OpenFlags::empty());
             files.push(Some(OpenFile::new(reader, read)));
             files.push(Some(OpenFile::new(writer, write)));
         }

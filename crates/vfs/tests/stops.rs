@@ -110,7 +110,7 @@ fn read(end: &dyn File, most: usize) -> Vec<u8> {
 
 #[test]
 fn one_read_goes_on_where_memory_was_missing() {
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair(vfs::OpenFlags::empty());
     let content = numbers(PIPE_BYTES);
     for piece in [0, 1, 1000] {
         assert_eq!(writer.write(0, &mut SliceSource::new(&content)), Ok(content.len()));
@@ -125,7 +125,7 @@ fn one_read_goes_on_where_memory_was_missing() {
 
 #[test]
 fn bad_memory_ends_a_read_and_loses_nothing() {
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair(vfs::OpenFlags::empty());
     let content = numbers(5000);
     assert_eq!(writer.write(0, &mut SliceSource::new(&content)), Ok(5000));
     let memory = |end| Memory::new(vec![0; 5000], 1000, end, Box::new(|| {}));
@@ -136,7 +136,7 @@ fn bad_memory_ends_a_read_and_loses_nothing() {
 
 #[test]
 fn an_atomic_write_stays_whole_when_memory_is_missing() {
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair(vfs::OpenFlags::empty());
     let content = numbers(PIPE_BUF);
     let other = writer.clone();
     let interruptions = Rc::new(Cell::new(0));
@@ -158,7 +158,7 @@ fn an_atomic_write_stays_whole_when_memory_is_missing() {
 
 #[test]
 fn a_long_write_lets_others_between() {
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair(vfs::OpenFlags::empty());
     let content = numbers(3 * PIPE_BUF);
     let other = writer.clone();
     let between = move || assert_eq!(other.write(0, &mut SliceSource::new(b"x")), Ok(1));

@@ -211,7 +211,7 @@ fn proc_shows_the_process() {
     assert!(list(&vfs, "/proc").contains(&"2".to_owned()));
     assert!(!list(&vfs, "/proc/2/task/5").contains(&"task".to_owned()));
 
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair(OpenFlags::empty());
     process.files.insert(open(&vfs, "/etc/hosts", OpenFlags::empty()).unwrap(), false).unwrap();
     process.files.insert(OpenFile::new(reader, OpenFlags::empty()), false).unwrap();
     process.files.insert(OpenFile::new(writer, OpenFlags::WRONLY), false).unwrap();
