@@ -109,6 +109,9 @@ func (w *worker) byNumber() {
 	w.used, w.count, w.size, w.address = 0, 1, 16, arenaBase
 	// Not a small number first: Go's own descriptors are.
 	w.arguments = [6]uintptr{oneOf(fd, out, path, minusOne)(w)}
+	if w.arguments[0] < firstStray {
+		w.arguments[0] = minusOne(w)
+	}
 	for i := 1; i < len(w.arguments); i++ {
 		w.arguments[i] = oneOf(fd, out, out, length, small, path, minusOne, timespec, stranger)(w)
 	}
