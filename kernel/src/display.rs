@@ -1,7 +1,7 @@
 //! The console on the screen.
 
 use alloc::boxed::Box;
-use base::display::Layout;
+use base::display::{Layout, Surface};
 use base::sync::Once;
 use base::{PAGE_SIZE, PhysAddr};
 use bundle::config::{Config, Console};
@@ -34,8 +34,10 @@ pub(crate) fn start(frame: Frame, config: &Config) -> Option<Display> {
         Console::Both => {}
     }
     LAST_WORDS.call_once(|| LastWords::new(Box::new(frame.clone())));
-    let screen = SCREEN
-        .call_once(|| SharedScreen::new(Screen::new(Box::new(frame.clone()), history_rows())));
+    let screen = SCREEN.call_once(|| {
+        let (rows, with_image) = (history_rows(), affords_image(&frame.layout()));
+        SharedScreen::new(Screen::new(Box::new(frame.clone()), rows, with_image))
+    });
     // The kernel's own lines end without a carriage return (LNM), up to the program's start.
     write(b"\x1b[20h");
     hal::console::set_mirror(Mirror { write, write_last });
@@ -49,6 +51,12 @@ fn history_rows() -> usize {
     let share = hal::memory::statistics().total * PAGE_SIZE / 64;
     // At most `MOST`.
     (share / ROW_BYTES).min(MOST) as usize
+}
+
+/// True when the picture takes no more than a 16th of the memory.
+fn affords_image(layout: &Layout) -> bool {
+    let bytes = 4 * u64::from(layout.width) * u64::from(layout.height);
+    bytes <= hal::memory::statistics().total * PAGE_SIZE / 16
 }
 
 fn write(bytes: &[u8]) {

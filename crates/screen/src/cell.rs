@@ -21,16 +21,37 @@ bitflags::bitflags! {
     }
 }
 
-/// A colour as the program named it.
+/// A colour as the program named it: that of text or of what is behind it (`default`), one of the 256, or
+/// red, green and blue. In one word, for all cells are compared before they are painted: the upper byte
+/// says which of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Colour {
-    /// That of text, or of what is behind it.
-    #[default]
-    Default,
+pub struct Colour(u32);
+
+impl Colour {
+    const INDEXED: u8 = 1;
+    const DIRECT: u8 = 2;
+
     /// One of the 256.
-    Indexed(u8),
+    #[must_use]
+    pub const fn indexed(index: u8) -> Self {
+        Self(u32::from_be_bytes([Self::INDEXED, 0, 0, index]))
+    }
+
     /// Red, green, blue.
-    Direct([u8; 3]),
+    #[must_use]
+    pub const fn direct([red, green, blue]: [u8; 3]) -> Self {
+        Self(u32::from_be_bytes([Self::DIRECT, red, green, blue]))
+    }
+
+    /// Red, green and blue as they are seen. `bright`: the first eight of the 256 are with light.
+    fn seen(self, default: [u8; 3], bright: bool) -> [u8; 3] {
+        match self.0.to_be_bytes() {
+            [Self::INDEXED, .., index] if bright && index < 8 => indexed(index + 8),
+            [Self::INDEXED, .., index] => indexed(index),
+            [Self::DIRECT, colour @ ..] => colour,
+            _ => default,
+        }
+    }
 }
 
 /// Linux's console colours (VGA), then those with light.
@@ -85,17 +106,11 @@ impl Style {
     pub fn colours(&self) -> [[u8; 3]; 2] {
         const TEXT: [u8; 3] = [204, 204, 204];
         const BACK: [u8; 3] = [0, 0, 0];
-        let seen = |colour, default, bright: bool| match colour {
-            Colour::Default => default,
-            Colour::Indexed(index) if bright && index < 8 => indexed(index + 8),
-            Colour::Indexed(index) => indexed(index),
-            Colour::Direct(colour) => colour,
-        };
         let has = |attribute| self.attributes.contains(attribute);
         let bold = has(Attributes::BOLD);
         let text = if bold { [255, 255, 255] } else { TEXT };
-        let mut front = seen(self.foreground, text, bold);
-        let mut back = seen(self.background, BACK, false);
+        let mut front = self.foreground.seen(text, bold);
+        let mut back = self.background.seen(BACK, false);
         if has(Attributes::DIM) {
             front = front.map(|part| part / 2);
         }

@@ -12,6 +12,7 @@ extern crate std;
 mod cell;
 mod font;
 mod grid;
+mod image;
 pub mod keyboard;
 mod layouts;
 mod modes;
@@ -48,9 +49,10 @@ const OSC_BYTES: usize = 128;
 
 impl Screen {
     /// A blank terminal that fills the surface. `history`: rows kept that have left it at the top.
+    /// `with_image`: the picture is kept in memory too, with four bytes a pixel; scrolling is faster then.
     #[must_use]
-    pub fn new(surface: Box<dyn Surface>, history: usize) -> Self {
-        let painter = Painter::new(surface);
+    pub fn new(surface: Box<dyn Surface>, history: usize, with_image: bool) -> Self {
+        let painter = Painter::new(surface, with_image);
         let (rows, columns) = painter.size();
         Self {
             parser: vte::Parser::new_with_size(),
@@ -94,6 +96,7 @@ impl Screen {
     /// Paints what has changed.
     pub fn refresh(&mut self) {
         if core::mem::take(&mut self.terminal.stale) {
+            self.painter.scroll(core::mem::take(&mut self.terminal.scrolled));
             self.painter.paint(&self.terminal);
         }
     }

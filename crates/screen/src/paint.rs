@@ -2,11 +2,13 @@
 
 use crate::cell::{Attributes, Cell, Style};
 use crate::font::{CELL_HEIGHT, CELL_WIDTH, Font, Glyph};
+use crate::image::Image;
 use crate::terminal::Terminal;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use base::display::{Layout, Pairs, Surface, pairs};
+use core::ops::Range;
 
 /// Cells painted in one go.
 const RUN: usize = 32;
@@ -20,8 +22,11 @@ pub(crate) struct Painter {
     font: Font,
     rows: usize,
     columns: usize,
-    /// `None`: not known.
+    /// What the image holds, or without one the surface. `None`: not known.
     shown: Vec<Option<Cell>>,
+    image: Option<Image>,
+    /// The surface does not show the image.
+    is_other: bool,
 }
 
 /// A colour as a pixel.
@@ -38,11 +43,15 @@ pub(crate) fn cells(layout: &Layout) -> (usize, usize) {
 }
 
 impl Painter {
-    pub(crate) fn new(surface: Box<dyn Surface>) -> Self {
+    /// `with_image`: as much memory as the picture has may be used.
+    pub(crate) fn new(surface: Box<dyn Surface>, with_image: bool) -> Self {
         let layout = surface.layout();
         let (rows, columns) = cells(&layout);
-        let shown = vec![None; rows * columns];
-        Self { surface, layout, font: Font::new(), rows, columns, shown }
+        let image = with_image.then(|| Image::new(rows, columns, &layout)).flatten();
+        // A new image is black, as cells are that nobody has written.
+        let blank = image.as_ref().map(|_| Cell::blank(Style::default()));
+        let shown = vec![blank; rows * columns];
+        Self { surface, layout, font: Font::new(), rows, columns, shown, image, is_other: true }
     }
 
     pub(crate) fn size(&self) -> (usize, usize) {
@@ -51,36 +60,58 @@ impl Painter {
 
     /// Nothing is known of what is shown.
     pub(crate) fn forget(&mut self) {
-        self.shown.fill(None);
+        self.is_other = true;
+        if self.image.is_none() {
+            self.shown.fill(None);
+        }
+    }
+
+    /// All moved up by so many rows: so need not be painted again. What is told wrongly costs time only.
+    pub(crate) fn scroll(&mut self, rows: usize) {
+        if rows == 0 || rows >= self.rows {
+            return;
+        }
+        if let Some(image) = &mut self.image {
+            image.scroll(rows);
+            self.shown.rotate_left(rows * self.columns);
+            self.is_other = true;
+        }
     }
 
     /// Paints what looks different from before.
     pub(crate) fn paint(&mut self, terminal: &Terminal) {
+        let all = core::mem::take(&mut self.is_other);
         let cursor = terminal.shown_cursor();
         for row in 0..self.rows {
-            let cells = terminal.shown(row);
             let at = cursor.and_then(|(there, column)| (there == row).then_some(column));
-            let look = |column: usize| {
-                let blank = Cell::blank(Style::default());
-                let mut cell = cells.get(column).copied().unwrap_or(blank);
-                if at == Some(column) {
-                    cell.style.attributes.toggle(Attributes::REVERSE);
-                }
-                cell
-            };
-            self.paint_row(row, look);
+            let mut changed = self.paint_row(row, terminal.shown(row), at);
+            if all {
+                changed = 0..self.columns;
+            }
+            if let (Some(image), false) = (&self.image, changed.is_empty()) {
+                image.show(row, changed, &*self.surface);
+            }
         }
     }
 
-    fn paint_row(&mut self, row: usize, look: impl Fn(usize) -> Cell) {
-        let mut run = [Cell::blank(Style::default()); RUN];
+    /// Returns the columns from the first to the last that was painted. `cursor`: the column where it is.
+    fn paint_row(&mut self, row: usize, cells: &[Cell], cursor: Option<usize>) -> Range<usize> {
+        let blank = Cell::blank(Style::default());
+        let mut run = [blank; RUN];
         let (mut start, mut length) = (0, 0);
+        let mut changed = 0..0;
         for column in 0..self.columns {
-            let cell = look(column);
-            let Some(shown) = self.shown.get_mut(row * self.columns + column) else { return };
-            if shown.replace(cell) == Some(cell) {
-                continue;
+            let mut cell = cells.get(column).copied().unwrap_or(blank);
+            if cursor == Some(column) {
+                cell.style.attributes.toggle(Attributes::REVERSE);
             }
+            let shown = self.shown.get_mut(row * self.columns + column);
+            let Some(shown) = shown.filter(|shown| **shown != Some(cell)) else { continue };
+            *shown = Some(cell);
+            if changed.is_empty() {
+                changed.start = column;
+            }
+            changed.end = column + 1;
             if length == RUN || (length > 0 && start + length != column) {
                 self.paint_run(row, start, run.get(..length).unwrap_or_default());
                 length = 0;
@@ -94,9 +125,10 @@ impl Painter {
             }
         }
         self.paint_run(row, start, run.get(..length).unwrap_or_default());
+        changed
     }
 
-    fn paint_run(&self, row: usize, column: usize, cells: &[Cell]) {
+    fn paint_run(&mut self, row: usize, column: usize, cells: &[Cell]) {
         if cells.is_empty() {
             return;
         }
@@ -117,9 +149,14 @@ impl Painter {
                 line[at % RUN] = bits;
             }
         }
-        for (y, line) in (row * CELL_HEIGHT..).zip(&lines) {
+        for (y, line) in lines.iter().enumerate() {
             let line = line.get(..cells.len()).unwrap_or_default();
-            self.surface.put((column * CELL_WIDTH) as u32, y as u32, line, &colours);
+            if let Some(image) = &mut self.image {
+                image.put([row, y, column], line, &colours);
+                continue;
+            }
+            let (x, y) = (column * CELL_WIDTH, row * CELL_HEIGHT + y);
+            self.surface.put(x as u32, y as u32, line, &colours);
         }
     }
 

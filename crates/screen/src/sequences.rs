@@ -253,15 +253,15 @@ fn restyled(mut style: Style, params: &Params) -> Style {
         let none = code == 4 && group.get(1) == Some(&0);
         style.attributes.set(find(SETS), !none);
         style.attributes.remove(find(CLEARS));
-        let basic = |first: u16| Colour::Indexed((code - first) as u8);
+        let basic = |first: u16| Colour::indexed((code - first) as u8);
         match code {
             0 => style = Style::default(),
             30..=37 => style.foreground = basic(30),
             40..=47 => style.background = basic(40),
             90..=97 => style.foreground = basic(90 - 8),
             100..=107 => style.background = basic(100 - 8),
-            39 => style.foreground = Colour::Default,
-            49 => style.background = Colour::Default,
+            39 => style.foreground = Colour::default(),
+            49 => style.background = Colour::default(),
             38 | 48 => {
                 let colour = match group {
                     [_] => {
@@ -287,7 +287,7 @@ fn restyled(mut style: Style, params: &Params) -> Style {
 /// What follows 38 or 48: `5;index` or `2;red;green;blue`.
 fn extended(numbers: &mut dyn Iterator<Item = u16>) -> Option<Colour> {
     match numbers.next()? {
-        5 => Some(Colour::Indexed(u8::try_from(numbers.next()?).ok()?)),
+        5 => Some(Colour::indexed(u8::try_from(numbers.next()?).ok()?)),
         2 => direct(&[numbers.next()?, numbers.next()?, numbers.next()?]),
         _ => None,
     }
@@ -295,5 +295,5 @@ fn extended(numbers: &mut dyn Iterator<Item = u16>) -> Option<Colour> {
 
 fn direct(parts: &[u16]) -> Option<Colour> {
     let part = |at: usize| parts.get(at).and_then(|part| u8::try_from(*part).ok());
-    Some(Colour::Direct([part(0)?, part(1)?, part(2)?]))
+    Some(Colour::direct([part(0)?, part(1)?, part(2)?]))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Terminal {
     pub(crate) last: Option<char>,
     pub(crate) answers: Vec<u8>,
     pub(crate) stale: bool,
+    /// By how many rows the whole screen has moved up since it was painted.
+    pub(crate) scrolled: usize,
 }
 
 impl Terminal {
@@ -59,6 +61,7 @@ impl Terminal {
             last: None,
             answers: Vec::new(),
             stale: true,
+            scrolled: 0,
         }
     }
 
@@ -105,6 +108,9 @@ impl Terminal {
     pub(crate) fn scroll(&mut self, region: (usize, usize), count: usize, up: bool) {
         let style = self.erased();
         let keep = region.0 == 0 && !self.alternate;
+        if up && region == (0, self.rows) {
+            self.scrolled = self.scrolled.saturating_add(count);
+        }
         let Self { grid, history, .. } = self;
         grid.scroll(region, count, up, style, |row| {
             if keep {

@@ -90,13 +90,17 @@ impl Surface for Picture {
         self.pixels.lock().unwrap()[start..start + pixels.len()].copy_from_slice(&pixels);
     }
 
-    // No picture is stored here.
-    fn store(&self, _offset: u64, _words: &[u64]) {}
+    fn store(&self, offset: u64, words: &[u64]) {
+        let pixels: Vec<u32> =
+            words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]).collect();
+        let start = offset as usize / 4;
+        self.pixels.lock().unwrap()[start..start + pixels.len()].copy_from_slice(&pixels);
+    }
 }
 
 fn screen() -> (Screen, Picture) {
     let picture = Picture::of(ROWS, COLUMNS);
-    (Screen::new(Box::new(picture.clone()), 100), picture)
+    (Screen::new(Box::new(picture.clone()), 100, true), picture)
 }
 
 /// What is seen after these bytes, without the cursor.
@@ -297,13 +301,27 @@ proptest! {
         rows in 1usize..6,
         columns in 1usize..9,
     ) {
-        let picture = Picture::of(rows, columns);
-        let mut screen = Screen::new(Box::new(picture), 3);
+        // With the picture in memory and without it looks the same.
+        let pictures = [Picture::of(rows, columns), Picture::of(rows, columns)];
+        let mut screens = [true, false].map(|with_image| {
+            let picture = pictures[usize::from(with_image)].clone();
+            Screen::new(Box::new(picture), 3, with_image)
+        });
         for (at, piece) in pieces.iter().enumerate() {
-            screen.write(piece.as_bytes());
+            for screen in &mut screens {
+                screen.write(piece.as_bytes());
+                if at % 3 == 0 {
+                    screen.look_back(at % 2 == 0);
+                    screen.refresh();
+                }
+            }
+            if at % 7 == 6 {
+                pictures.iter().for_each(|one| one.pixels.lock().unwrap().fill(7));
+                screens.iter_mut().for_each(Screen::repaint);
+            }
             if at % 3 == 0 {
-                screen.look_back(at % 2 == 0);
-                screen.refresh();
+                let [one, other] = pictures.each_ref().map(|one| one.pixels.lock().unwrap());
+                prop_assert!(*one == *other, "after {:?}", piece);
             }
         }
     }
