@@ -8,6 +8,7 @@ use self::ring::Ring;
 use crate::file::{File, FileRef, IoctlArgument};
 use crate::flags::OpenFlags;
 use crate::metadata::{FileType, Metadata};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use base::Errno;
@@ -29,7 +30,8 @@ const FIONREAD: u32 = 0x541b;
 
 struct State {
     ring: Ring,
-    packets: Packets,
+    /// `None` until a packet is written: most pipes never see one, and are the faster for it.
+    packets: Option<Box<Packets>>,
     readers: usize,
     writers: usize,
     /// How often a reader or writer opened it: a blocking open waits for one to come, even if it
@@ -41,12 +43,17 @@ struct State {
 impl State {
     /// Bytes that can be written: none while packets take all pages.
     fn room(&self) -> usize {
-        if self.packets.room(self.ring.capacity) == 0 { 0 } else { self.ring.room() }
+        match &self.packets {
+            Some(packets) if packets.room(self.ring.capacity) == 0 => 0,
+            _ => self.ring.room(),
+        }
     }
 
     fn take_out(&mut self, count: usize) {
         self.ring.consume(count);
-        self.packets.took(count);
+        if let Some(packets) = &mut self.packets {
+            packets.took(count);
+        }
     }
 }
 
@@ -68,9 +75,8 @@ impl Pipe {
     #[must_use]
     pub fn new() -> Arc<Self> {
         let ring = Ring::new();
-        let packets = Packets::default();
         let state =
-            State { ring, packets, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 };
+            State { ring, packets: None, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 };
         Arc::new_cyclic(|own| Self {
             number: crate::anonymous::next_number(),
             own: own.clone(),
@@ -131,7 +137,9 @@ impl Pipe {
         }
         let capacity = bytes.max(PIPE_BUF).next_power_of_two();
         let mut state = self.state.lock();
-        if capacity < state.ring.length || capacity / PIPE_BUF < state.packets.count() {
+        if capacity < state.ring.length
+            || state.packets.as_ref().is_some_and(|packets| capacity / PIPE_BUF < packets.count())
+        {
             return Err(Errno::EBUSY);
         }
         if state.ring.bytes.len() > capacity {
@@ -203,7 +211,7 @@ impl Pipe {
         let before = state.room();
         let mut done = 0;
         // To the end of a packet: what comes behind it is for the next read.
-        let mut left = state.packets.readable();
+        let mut left = state.packets.as_ref().map_or(usize::MAX, |packets| packets.readable());
         while left > 0 && sink.room() > 0 && state.ring.length > 0 {
             let piece = state.ring.front();
             let count = piece.len().min(sink.room()).min(left);
@@ -215,8 +223,8 @@ impl Pipe {
                 break;
             }
         }
-        if sink.room() == 0 {
-            let rest = state.packets.rest();
+        if let (Some(packets), 0) = (&state.packets, sink.room()) {
+            let rest = packets.rest();
             state.take_out(rest);
         }
         let after = state.room();
@@ -238,7 +246,9 @@ impl Pipe {
         }
         let mut room = state.room();
         if packets {
-            room = room.min(state.packets.room(state.ring.capacity).saturating_mul(PIPE_BUF));
+            let capacity = state.ring.capacity;
+            let pages = state.packets.get_or_insert_default().room(capacity);
+            room = room.min(pages.saturating_mul(PIPE_BUF));
         }
         if room == 0 || (wanted <= PIPE_BUF && room < wanted) {
             return Err(Errno::EAGAIN);
@@ -261,9 +271,9 @@ impl Pipe {
             drop(state);
             return self.write_whole(&begun, source, packets);
         }
-        if packets {
-            let before = state.ring.length - done;
-            state.packets.wrote(before, done)?;
+        let before = state.ring.length - done;
+        if let (true, Some(packets)) = (packets, &mut state.packets) {
+            packets.wrote(before, done)?;
         }
         drop(state);
         if done == 0 {
@@ -379,7 +389,7 @@ impl Drop for PipeEnd {
             if state.readers == 0 && state.writers == 0 {
                 // What nobody read is gone with the last end.
                 state.ring.clear();
-                state.packets.clear();
+                state.packets = None;
             }
         }
         if last_reader {

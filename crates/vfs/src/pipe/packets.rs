@@ -64,9 +64,4 @@ impl Packets {
     pub(super) fn room(&self, capacity: usize) -> usize {
         (capacity / PIPE_BUF).saturating_sub(self.count())
     }
-
-    /// Forgets all: the pipe is empty.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
