@@ -1,5 +1,6 @@
-//! What ACPI's tables say of the end of the machine: how it is reset, and how it is switched off. Read
-//! byte by byte; nothing in them is trusted. Sections are those of ACPI 6.5.
+//! What ACPI's tables say of the end of the machine (how it is reset, and switched off), of clocks, and
+//! of PCI's configuration space. Read byte by byte; nothing in them is trusted. Sections are those of
+//! ACPI 6.5.
 
 /// A table: its byte at an offset. `None`: beyond its end.
 pub(crate) trait Table: Fn(usize) -> Option<u8> {}
@@ -40,6 +41,51 @@ pub(crate) fn reset(fadt: &impl Table) -> Option<(ResetRegister, u8)> {
         _ => return None,
     };
     Some((register, fadt(VALUE)?))
+}
+
+/// The power management timer in the FADT (4.8.3.3): its port, and whether it counts 32 bits instead of
+/// 24. `None`: there is none.
+pub(crate) fn timer(fadt: &impl Table) -> Option<(u16, bool)> {
+    const PORT: usize = 76;
+    const LENGTH: usize = 91;
+    const FLAGS: usize = 112;
+    const WIDE: u64 = 1 << 8;
+    let port = u16::try_from(integer(fadt, PORT, 4)?).ok().filter(|port| *port != 0)?;
+    (fadt(LENGTH)? == 4).then_some((port, integer(fadt, FLAGS, 4)? & WIDE != 0))
+}
+
+/// Physical address of the registers of the high precision event timers, from their table (IA-PC HPET
+/// 1.0a, 3.2.4). `None`: they do not lie in memory.
+pub(crate) fn event_timers(hpet: &impl Table) -> Option<u64> {
+    const SPACE: usize = 40;
+    const IN_MEMORY: u8 = 0;
+    let address = integer(hpet, SPACE + 4, 8)?;
+    (hpet(SPACE)? == IN_MEMORY && address != 0 && address.is_multiple_of(8)).then_some(address)
+}
+
+/// Configuration space in memory: 4 KiB a function, 1 MiB a bus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ecam {
+    /// Physical address of bus 0, whether that is among the buses or not.
+    pub(crate) base: u64,
+    pub(crate) first_bus: u8,
+    pub(crate) last_bus: u8,
+}
+
+/// The first row of the MCFG for segment 0 (PCI Firmware Specification 3.3, 4.1.2).
+pub(crate) fn ecam(mcfg: &impl Table) -> Option<Ecam> {
+    const FIRST_ROW: usize = 44;
+    const ROW_BYTES: usize = 16;
+    const BUS_BYTES: u64 = 1 << 20;
+    const MOST_ROWS: usize = 64;
+    let rows = (0..MOST_ROWS).map(|row| FIRST_ROW + row * ROW_BYTES);
+    rows.map_while(|at| Some((integer(mcfg, at, 8)?, integer(mcfg, at + 8, 4)?)))
+        .find(|(base, numbers)| *numbers as u16 == 0 && *base != 0 && base % BUS_BYTES == 0)
+        .map(|(base, numbers)| {
+            let [_, _, first_bus, last_bus] = (numbers as u32).to_le_bytes();
+            Ecam { base, first_bus, last_bus }
+        })
+        .filter(|ecam| ecam.first_bus <= ecam.last_bus && ecam.base < 1 << 46)
 }
 
 /// The ports of the PM1 control registers in the FADT, 0: there is none (4.8.3.2).
@@ -151,6 +197,44 @@ mod tests {
         bytes[140..148].copy_from_slice(&0x1234_5678_u64.to_le_bytes());
         assert_eq!(dsdt(&table(&bytes)), Some(0x1234_5678));
         assert_eq!(controls(&table(&bytes[..70])), None);
+    }
+
+    #[test]
+    fn clocks() {
+        let mut bytes = fadt(1, 0xcf9);
+        assert_eq!(timer(&table(&bytes)), None);
+        bytes[76..80].copy_from_slice(&0x608_u32.to_le_bytes());
+        bytes[91] = 4;
+        assert_eq!(timer(&table(&bytes)), Some((0x608, false)));
+        bytes[113] |= 1;
+        assert_eq!(timer(&table(&bytes)), Some((0x608, true)));
+        assert_eq!(timer(&table(&bytes[..112])), None);
+        let mut bytes = vec![0; 56];
+        bytes[44..52].copy_from_slice(&0xfed0_0000_u64.to_le_bytes());
+        assert_eq!(event_timers(&table(&bytes)), Some(0xfed0_0000));
+        bytes[40] = 1;
+        assert_eq!(event_timers(&table(&bytes)), None);
+        assert_eq!(event_timers(&table(&bytes[..51])), None);
+    }
+
+    #[test]
+    fn configuration_space_in_memory() {
+        let row = |base: u64, segment: u16, first: u8, last: u8| {
+            let mut row = base.to_le_bytes().to_vec();
+            row.extend(segment.to_le_bytes());
+            row.extend([first, last, 0, 0, 0, 0]);
+            row
+        };
+        let found = |rows: &[Vec<u8>]| ecam(&table(&[vec![0; 44], rows.concat()].concat()));
+        let (second, first) = (row(0xc000_0000, 1, 0, 255), row(0xb000_0000, 0, 0, 255));
+        let wanted = Ecam { base: 0xb000_0000, first_bus: 0, last_bus: 255 };
+        assert_eq!(found(&[second.clone(), first.clone()]), Some(wanted));
+        assert_eq!(found(&[second]), None);
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[first[..11].to_vec()]), None);
+        for wrong in [row(0, 0, 0, 255), row(0xb000_1000, 0, 0, 255), row(0xb000_0000, 0, 9, 8)] {
+            assert_eq!(found(&[wrong]), None);
+        }
     }
 
     #[test]

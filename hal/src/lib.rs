@@ -40,6 +40,8 @@ mod arch;
 mod acpi;
 #[cfg(any(target_os = "none", test))]
 mod fw_cfg;
+#[cfg(any(target_os = "none", test))]
+mod rates;
 mod types;
 pub mod vdso;
 

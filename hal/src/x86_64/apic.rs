@@ -42,6 +42,7 @@ const MASKED: u32 = 1 << 16;
 const TIMER_DEADLINE: u32 = 2 << 17;
 const DIVIDE_BY_1: u32 = 0b1011;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
+const DELIVER_EXTERNAL: u32 = 7 << 8;
 const DELIVER_NMI: u32 = 4 << 8;
 const DELIVER_INIT: u32 = 5 << 8;
 const DELIVER_START: u32 = 6 << 8;
@@ -122,6 +123,11 @@ pub(super) fn init_processor() {
     let id = if x2apic { id } else { id >> 24 };
     percpu::this().apic_id.set(id);
     presence::register(id);
+}
+
+/// Lets the old interrupt controllers interrupt this processor.
+pub(super) fn pass_on_external() {
+    write(Register::Line0, DELIVER_EXTERNAL);
 }
 
 /// Sends a message to the processor with this APIC id (Intel SDM volume 3, 11.6.1 and 11.12.9).

@@ -2,18 +2,12 @@
 //!
 //! In order: what the command line says (`tsc=<hertz>`), KVM's clock page, the hypervisor's and the
 //! processor's CPUID leaves; else it is measured, under QEMU's emulator against the APIC timer,
-//! which there counts nanoseconds exactly, elsewhere against the 8254 timer.
+//! which there counts nanoseconds exactly, elsewhere against the best of the [`references`].
 
-use super::instructions::{Port, cpuid, read_tsc};
-use super::{apic, features, kvm};
+use super::instructions::{cpuid, read_tsc};
+use super::{apic, features, kvm, references};
+use crate::rates::{self, Rates, Reading};
 use base::sync::{Once, SpinLock};
-
-/// Ticks per second.
-#[derive(Clone, Copy)]
-pub(super) struct Rates {
-    pub(super) tsc: u64,
-    pub(super) timer: u64,
-}
 
 /// What both counters showed at one moment.
 #[derive(Clone, Copy)]
@@ -28,11 +22,11 @@ const MEASURE_TICKS: u32 = 1_000_000;
 const WAIT_LIMIT: u32 = 20_000_000;
 
 static FIRST: SpinLock<Option<Sample>> = SpinLock::new(None);
-/// What was found, and where.
-static FOUND: Once<(Rates, &str)> = Once::new();
+/// What was found, where, and by how many millionths it may be off where that is known.
+static FOUND: Once<(Rates, &str, Option<u64>)> = Once::new();
 
-/// The rates and where they come from, for people to see.
-pub(super) fn found() -> Option<(Rates, &'static str)> {
+/// The rates, where they come from, and by how many millionths they may be off, for people to see.
+pub(super) fn found() -> Option<(Rates, &'static str, Option<u64>)> {
     FOUND.get().copied()
 }
 
@@ -67,12 +61,12 @@ fn sample() -> Sample {
 
 /// Finds the rates. After this the APIC timer is free.
 pub(super) fn rates(command_line: &str) -> Rates {
-    let (rates, source) = find(command_line);
+    let (rates, source, error) = find(command_line);
     apic::arm_count(0);
     // Nothing real is slower than 1 MHz or faster than 1 THz: a wrong word must not stop the clock.
     let sane = |rate: u64| rate.clamp(1_000_000, 1_000_000_000_000);
     let rates = Rates { tsc: sane(rates.tsc), timer: sane(rates.timer) };
-    FOUND.call_once(|| (rates, source));
+    FOUND.call_once(|| (rates, source, error));
     rates
 }
 
@@ -81,27 +75,30 @@ fn by<T>(source: &'static str) -> impl Fn(T) -> (T, &'static str) {
     move |found| (found, source)
 }
 
-fn find(command_line: &str) -> (Rates, &'static str) {
+fn find(command_line: &str) -> (Rates, &'static str, Option<u64>) {
     let hypervisor = features::hypervisor();
     let emulator = hypervisor == *b"TCGTCGTCGTCG";
     let kvm = hypervisor.starts_with(b"KVMKVMKVM");
     let told = parameter(command_line, "tsc=")
-        .map(by("by the command line"))
-        .or_else(|| kvm::rate().map(by("by KVM's clock")))
-        .or_else(|| cpuid_rate().map(by("by CPUID")));
+        .map(by("told by the command line"))
+        .or_else(|| kvm::rate().map(by("told by KVM's clock")))
+        .or_else(|| cpuid_rate().map(by("told by CPUID")));
     if let Some((tsc, source)) =
         told.filter(|_| emulator || kvm || features::has(features::Feature::TscDeadline))
     {
-        return (Rates { tsc, timer: EMULATED_TIMER }, source);
+        return (Rates { tsc, timer: EMULATED_TIMER }, source, None);
     }
     let measured = if emulator {
-        against_apic().map(by("measured by the APIC timer"))
+        against_apic().map(|rates| (rates, "measured by the APIC timer", None))
     } else {
-        against_8254().map(by("measured by the 8254"))
+        against_references().map(|(rates, name, error)| (rates, name, Some(error)))
     };
-    let (measured, source) = measured
-        .unwrap_or((Rates { tsc: 1_000_000_000, timer: EMULATED_TIMER }, "not known: a guess"));
-    told.map_or((measured, source), |(tsc, source)| (Rates { tsc, ..measured }, source))
+    let guess = Rates { tsc: 1_000_000_000, timer: EMULATED_TIMER };
+    let (measured, name, error) = measured.unwrap_or((guess, "nothing: a guess", None));
+    match told {
+        Some((tsc, source)) => (Rates { tsc, ..measured }, source, error),
+        None => (measured, name, error),
+    }
 }
 
 /// The number after `name` among the words of the command line.
@@ -141,26 +138,16 @@ fn against_apic() -> Option<Rates> {
     None
 }
 
-/// Measures both over 10 ms of the 8254's channel 2.
-fn against_8254() -> Option<Rates> {
-    const PERIODS: u16 = 11932;
-    // SAFETY: the timer and its gate drive nothing but the speaker.
-    let (gate, command, channel) = unsafe { (Port::at(0x61), Port::at(0x43), Port::at(0x42)) };
-    gate.write8(gate.read8() & !2 | 1);
-    command.write8(0b1011_0000);
-    let [low, high] = PERIODS.to_le_bytes();
-    channel.write8(low);
-    channel.write8(high);
-    let first = sample();
-    for _ in 0..WAIT_LIMIT {
-        if gate.read8() & 0x20 != 0 {
-            let last = sample();
-            let per_second = |ticks: u64| ticks * 1_193_182 / u64::from(PERIODS);
-            return Some(Rates {
-                tsc: per_second(last.tsc.wrapping_sub(first.tsc)),
-                timer: per_second(u64::from(first.timer.wrapping_sub(last.timer))),
-            });
-        }
-    }
-    None
+/// Measures both by the best counter that there is.
+fn against_references() -> Option<(Rates, &'static str, u64)> {
+    references::all().find_map(|(counter, reference, name)| {
+        let read = || {
+            let before = read_tsc();
+            let (reference, timer) = (counter.read(), apic::count());
+            let span = read_tsc().wrapping_sub(before);
+            Reading { tsc: before.wrapping_add(span / 2), span, timer, reference }
+        };
+        let (rates, error) = rates::measure(&reference, read)?;
+        Some((rates, name, error))
+    })
 }

@@ -3,7 +3,7 @@
 use super::boot::{map, tables};
 use super::features;
 use super::instructions::cpuid;
-use super::{apic, calibration, console, ioapic, percpu, power, wall};
+use super::{apic, calibration, console, ioapic, pci, percpu, power, wall};
 use core::fmt::Arguments;
 
 /// Calls `each` with name and text of the rows: processor, memory, tables of firmware, clocks,
@@ -15,10 +15,13 @@ pub fn rows(each: &mut dyn FnMut(&str, Arguments<'_>)) {
         each("memory", format_args!("{:#012x}..{:#012x} {kibibytes} KiB", range.start, range.end));
     }
     tables::rows(each);
-    if let Some((rates, source)) = calibration::found() {
+    if let Some((rates, source, error)) = calibration::found() {
         let deadline = features::has(features::Feature::TscDeadline);
         let timer = if deadline { " (not used: the processor has deadlines)" } else { "" };
         each("tsc", format_args!("{} kHz, {source}", rates.tsc / 1000));
+        if let Some(error) = error {
+            each("measured", format_args!("within {error} millionths"));
+        }
         each("apic timer", format_args!("{} kHz{timer}", rates.timer / 1000));
     }
     each("wall clock", format_args!("{}", wall::source()));
@@ -26,6 +29,7 @@ pub fn rows(each: &mut dyn FnMut(&str, Arguments<'_>)) {
     let told = tables::apic_ids().count().max(1);
     each("local apic", format_args!("{mode}, {told} processors told, {} up", percpu::count()));
     ioapic::rows(each);
+    pci::rows(each);
     console::rows(each);
     power::rows(each);
 }

@@ -1,8 +1,7 @@
 //! Device interrupts. A source is a bit of a 64-bit word; its interrupt only sets the bit.
 
 use super::boot::tables;
-use super::instructions::Port;
-use super::{apic, clock, ioapic, percpu, presence};
+use super::{apic, clock, ioapic, percpu, pic, presence};
 use base::sync::SpinLock;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -11,7 +10,7 @@ use core::time::Duration;
 /// Vector of source 0.
 const FIRST_VECTOR: u8 = 0x30;
 const SOURCES: u32 = 64;
-/// Where the old interrupt controllers would send their spurious interrupts.
+/// Vector of the first line of the old interrupt controllers.
 const LEGACY_VECTOR: u8 = 0x20;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -32,23 +31,22 @@ pub struct Message {
     pub data: u32,
 }
 
-/// Silences the old interrupt controllers (8259): remapped above the exceptions, all lines masked.
+/// Silences the old interrupt controllers, and finds those of today.
 pub(super) fn init() {
-    const COMMAND: [u16; 2] = [0x20, 0xa0];
-    const DATA: [u16; 2] = [0x21, 0xa1];
-    const INITIALISE: u8 = 0x11;
-    const CASCADE: [u8; 2] = [4, 2];
-    const MODE_8086: u8 = 1;
-    for at in 0..2 {
-        // SAFETY: the controllers only raise interrupts.
-        let (command, data) = unsafe { (Port::at(COMMAND[at]), Port::at(DATA[at])) };
-        command.write8(INITIALISE);
-        data.write8(LEGACY_VECTOR + 8 * at as u8);
-        data.write8(CASCADE[at]);
-        data.write8(MODE_8086);
-        data.write8(0xff);
-    }
+    pic::init(LEGACY_VECTOR);
     ioapic::init();
+}
+
+/// Sends a line to this processor, as this source with this vector.
+fn route(line: u32, active_low: bool, level: bool, (irq, vector): (Irq, u8)) -> Option<Irq> {
+    let apic_id = percpu::this().apic_id.get();
+    let routed = if ioapic::is_there() {
+        ioapic::route(line, active_low, level, vector, apic_id)
+    } else {
+        // Firmware has told the controllers which lines are levels.
+        pic::route(line, irq)
+    };
+    routed.then_some(irq)
 }
 
 fn allocate() -> Option<(Irq, u8)> {
@@ -85,18 +83,14 @@ pub fn allocate_shared_line(line: u8) -> Option<Irq> {
     if let Some(irq) = *slot {
         return Some(irq);
     }
-    let (irq, vector) = allocate()?;
     let (input, active_low) = tables::line_of(line);
-    let apic_id = percpu::this().apic_id.get();
-    *slot = ioapic::route(input, active_low, true, vector, apic_id).then_some(irq);
+    *slot = route(input, active_low, true, allocate()?);
     *slot
 }
 
 /// The same as [`allocate_line`], for a line that may be active low.
 pub(super) fn allocate_system_line(global_interrupt: u32, active_low: bool) -> Option<Irq> {
-    let (irq, vector) = allocate()?;
-    let apic_id = percpu::this().apic_id.get();
-    ioapic::route(global_interrupt, active_low, false, vector, apic_id).then_some(irq)
+    route(global_interrupt, active_low, false, allocate()?)
 }
 
 /// The sources that fired since the last call, as bits, and forgets them.
@@ -135,7 +129,15 @@ pub fn any_pending() -> bool {
 
 /// Handles an interrupt: notes it and acknowledges.
 pub(super) fn handle(vector: u8) {
-    if vector == apic::SPURIOUS_VECTOR || (LEGACY_VECTOR..FIRST_VECTOR).contains(&vector) {
+    if vector == apic::SPURIOUS_VECTOR {
+        return;
+    }
+    if (LEGACY_VECTOR..FIRST_VECTOR).contains(&vector) {
+        // The local APIC only passed it on.
+        if let Some(source) = pic::take(vector - LEGACY_VECTOR) {
+            let pending = &percpu::this().pending;
+            pending.set(pending.get() | 1 << source);
+        }
         return;
     }
     let source = u32::from(vector.wrapping_sub(FIRST_VECTOR));

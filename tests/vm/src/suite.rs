@@ -11,6 +11,7 @@ use crate::vm::Mode;
 mod bochs;
 mod builds;
 mod cards;
+mod clocks;
 mod console;
 mod damaged;
 mod exits;
@@ -97,6 +98,7 @@ pub fn all() -> VecDeque<Test> {
         cards::tests(),
         parts::tests(),
         hardware::tests(),
+        clocks::tests(),
         screen::tests(),
         modules::tests(),
         testing::tests(),

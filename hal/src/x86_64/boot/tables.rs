@@ -2,7 +2,7 @@
 //! configuration device tells), and where the power button is (FADT). Read while the boot page
 //! tables are in use, which map all that firmware puts below 4 GiB; nothing in it is trusted.
 
-use super::super::{fw_cfg, power};
+use super::super::{fw_cfg, ioapic, pci, power, references};
 use super::information::read_at;
 use crate::acpi;
 use core::fmt::Arguments;
@@ -49,7 +49,12 @@ pub(super) fn find(rsdp: u64) {
         power_button(fadt).into_iter().for_each(power::set_button);
         acpi::reset(&bytes(fadt)).into_iter().for_each(power::set_reset);
         soft_off(fadt).into_iter().for_each(power::set_soft_off);
+        acpi::timer(&bytes(fadt)).into_iter().for_each(references::set_acpi_timer);
     }
+    let timers = table(rsdp, *b"HPET").and_then(|table| acpi::event_timers(&bytes(table)));
+    timers.into_iter().for_each(references::set_event_timers);
+    let ecam = table(rsdp, *b"MCFG").and_then(|table| acpi::ecam(&bytes(table)));
+    ecam.into_iter().for_each(pci::set_ecam);
     if controllers.and_then(read_controllers).is_none() {
         COUNT.store(0, Relaxed);
     }
@@ -132,6 +137,7 @@ fn each_controller(
 
 fn read_controllers(table: (u64, u64)) -> Option<()> {
     const LOCAL_APIC: u8 = 0;
+    const IO_APIC: u8 = 1;
     const LOCAL_X2APIC: u8 = 9;
     const ENABLED: u32 = 1;
     each_controller(table, |entry, kind, bytes| {
@@ -139,6 +145,7 @@ fn read_controllers(table: (u64, u64)) -> Option<()> {
             (LOCAL_APIC, 8..) if read_at::<u32>(entry + 4)? & ENABLED != 0 => {
                 add(u32::from(read_at::<u8>(entry + 3)?));
             }
+            (IO_APIC, 12..) => ioapic::tell(read_at::<u32>(entry + 4)?, read_at::<u32>(entry + 8)?),
             (LOCAL_X2APIC, 16..) if read_at::<u32>(entry + 8)? & ENABLED != 0 => {
                 add(read_at::<u32>(entry + 4)?);
             }

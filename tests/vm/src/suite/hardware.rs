@@ -21,6 +21,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
             ("soft-off", "ports 0x604 0x0, types [0, 0]"),
             ("reset", "Port(cf9), 0xf"),
             ("button", "yes"),
+            ("pci access", "memory at 0x"),
             ("local apic", "2 processors told, 2 up"),
             ("pci", "8086:29c0 class 060000 host bridge: needs none"),
             ("pci", "1af4:1041 class 020000 Ethernet controller: virtio-net"),
@@ -30,6 +31,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
         "pc",
         &[
             ("acpi", "APIC"),
+            ("pci access", "ports"),
             ("pci", "8086:1237 class 060000 host bridge: needs none"),
             ("pci", "8086:7010 class 010180 IDE controller: no driver"),
         ],

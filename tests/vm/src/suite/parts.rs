@@ -66,6 +66,7 @@ pub(super) fn tests() -> Vec<Test> {
         let cards = "-device virtio-net-device,netdev=net";
         hello(mode, "microvm", &[(cards, ""), NETWORK])
     };
+    tests.push(Test::new("without/io-apic/isapc".into(), Set::Core, oldest).with_own_machine());
     tests.push(Test::new("without/card/microvm".into(), Set::Core, run).with_own_machine());
     tests
 }
@@ -107,4 +108,22 @@ fn hello(mode: &Mode, kind: &str, changes: &[Change]) -> Result<()> {
     let elf = build::go("programs/hello", build::NEWEST, Variant::Plain)?;
     let vm = Vm::of(&elf, mode).machine(kind);
     start(vm, "card", kind, changes)?.expect_orderly("exit 0", LIMIT)
+}
+
+/// A PC without PCI, and with the interrupt controllers of 1984 alone: what is typed comes by them.
+fn oldest(mode: &Mode) -> Result<()> {
+    let elf = build::go("programs/signals", build::NEWEST, Variant::Plain)?;
+    let vm = Vm::of(&elf, mode).machine("pc").flags(["--verbose"]).args(["input"]);
+    let changes = [
+        ("-M pc,vmport=off,usb=off", "-M isapc"),
+        ("-device virtio-net-pci,netdev=net,romfile=,disable-legacy=on", ""),
+        ("-device virtio-rng-pci,disable-legacy=on", ""),
+        NETWORK,
+    ];
+    let mut machine = start(vm, "io-apic", "isapc", &changes)?;
+    machine.wait_for_text("io apic     none: the old controllers (8259) are used")?;
+    machine.wait_for_text("ready")?;
+    machine.write("some words\nend\n")?;
+    machine.wait_for_text("line \"some words\"")?;
+    machine.expect_orderly("exit 0", LIMIT)
 }
