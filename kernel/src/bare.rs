@@ -8,9 +8,9 @@ use base::sync::Once;
 use bundle::Archive;
 use bundle::config::Config;
 use core::fmt::Arguments;
-use drivers::Devices;
+use drivers::{AttachedInput, AttachedNet, Devices};
 use hal::boot::BootInfo;
-use system::{Link, Parts, StartError, System};
+use system::{Input, Link, Parts, StartError, System};
 
 hal::entry!(main);
 
@@ -49,7 +49,8 @@ fn main(info: BootInfo) -> ! {
     let parts = Parts {
         archive,
         config,
-        links: links(devices),
+        links: links(devices.nets),
+        inputs: inputs(devices.inputs),
         seed,
         cpus,
         console_irq: hal::console::irq(),
@@ -110,8 +111,13 @@ fn seed(devices: &mut Devices) -> [u8; 32] {
     seed
 }
 
-fn links(devices: Devices) -> Vec<Link> {
-    devices.nets.into_iter().map(|net| Link { device: net.device, irq: net.irq }).collect()
+fn links(nets: Vec<AttachedNet>) -> Vec<Link> {
+    nets.into_iter().map(|net| Link { device: net.device, irq: net.irq }).collect()
+}
+
+fn inputs(inputs: Vec<AttachedInput>) -> Vec<Input> {
+    let input = |AttachedInput { source, description, irq }| Input { source, description, irq };
+    inputs.into_iter().map(input).collect()
 }
 
 fn say_machine(info: &BootInfo) {

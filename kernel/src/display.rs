@@ -41,7 +41,9 @@ pub(crate) fn start(frame: Frame, config: &Config) -> Option<Display> {
     // The kernel's own lines end without a carriage return (LNM), up to the program's start.
     write(b"\x1b[20h");
     hal::console::set_mirror(Mirror { write, write_last });
-    Some(Display { screen, surface: Box::new(frame), keyboard_irq: hal::keyboard::init() })
+    let keyboard_irq = hal::keyboard::init();
+    let mouse = hal::keyboard::init_mouse();
+    Some(Display { screen, surface: Box::new(frame), keyboard_irq, mouse })
 }
 
 /// Rows to look back to: a row is some KiB, and they may take a 64th of the memory.

@@ -19,13 +19,15 @@ pub(crate) fn print(info: &BootInfo, devices: &Devices, display: Option<&Display
             format_args!("{width}x{height}, {bits} bits, by the loader at {address:#x}"),
         );
     }
+    for input in &devices.inputs {
+        row("input", format_args!("{:?}", input.description.name));
+    }
     let Some(display) = display else { return row("screen", format_args!("none")) };
     let layout = display.surface.layout();
     row("screen", format_args!("{}x{}", layout.width, layout.height));
-    row(
-        "keyboard",
-        format_args!("{}", if display.keyboard_irq.is_some() { "PS/2" } else { "none" }),
-    );
+    let ps2 = |there: bool| if there { "PS/2" } else { "none" };
+    row("keyboard", format_args!("{}", ps2(display.keyboard_irq.is_some())));
+    row("mouse", format_args!("{}", ps2(display.mouse.is_some())));
 }
 
 fn row(name: &str, text: Arguments<'_>) {

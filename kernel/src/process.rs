@@ -81,6 +81,7 @@ fn system(image: &'static [u8], links: Vec<Link>) -> Result<System, StartError> 
         cpus,
         console_irq: hal::console::irq(),
         display: None,
+        inputs: Vec::new(),
         button_irq: hal::power::button(),
         shuffle: None,
         script: None,

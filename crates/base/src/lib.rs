@@ -10,6 +10,7 @@ pub mod address;
 pub mod display;
 pub mod errno;
 pub mod id;
+pub mod input;
 pub mod io;
 pub mod link;
 pub mod room;

@@ -24,4 +24,4 @@ mod testing;
 pub mod virtio;
 
 pub use display::Frame;
-pub use probe::{AttachedNet, Devices, probe};
+pub use probe::{AttachedInput, AttachedNet, Devices, probe};

@@ -2,6 +2,7 @@
 
 use crate::command_line::{self, MmioSlot};
 use crate::pci::{self, Function};
+use crate::virtio::input::VirtioInput;
 use crate::virtio::net::VirtioNet;
 use crate::virtio::rng::VirtioRng;
 use crate::virtio::transport::Transport;
@@ -12,6 +13,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::PAGE_SIZE;
+use base::input::{Description, InputSource};
 use base::link::NetDevice;
 use core::fmt;
 use hal::irq::Irq;
@@ -26,6 +28,16 @@ pub struct AttachedNet {
     pub irq: Option<Irq>,
 }
 
+/// An input device that is up.
+pub struct AttachedInput {
+    /// Gives its events.
+    pub source: Box<dyn InputSource>,
+    /// What it is.
+    pub description: Description,
+    /// What it raises when there are some.
+    pub irq: Irq,
+}
+
 /// What [`probe`] attached.
 #[derive(Default)]
 pub struct Devices {
@@ -33,6 +45,8 @@ pub struct Devices {
     pub nets: Vec<AttachedNet>,
     /// Sources of randomness.
     pub rngs: Vec<VirtioRng>,
+    /// Input devices, in the order they were found.
+    pub inputs: Vec<AttachedInput>,
 }
 
 impl Devices {
@@ -61,6 +75,7 @@ struct Driver {
 const DRIVERS: &[Driver] = &[
     Driver { name: "virtio-net", matches: DeviceType::NETWORK, attach: attach_net },
     Driver { name: "virtio-rng", matches: DeviceType::ENTROPY, attach: attach_rng },
+    Driver { name: "virtio-input", matches: DeviceType::INPUT, attach: attach_input },
 ];
 
 fn attach_net(transport: Box<dyn Transport>, devices: &mut Devices) -> Result<String, Error> {
@@ -75,6 +90,13 @@ fn attach_net(transport: Box<dyn Transport>, devices: &mut Devices) -> Result<St
 fn attach_rng(transport: Box<dyn Transport>, devices: &mut Devices) -> Result<String, Error> {
     devices.rngs.push(VirtioRng::new(transport)?);
     Ok(String::from("entropy"))
+}
+
+fn attach_input(transport: Box<dyn Transport>, devices: &mut Devices) -> Result<String, Error> {
+    let (input, description, irq) = VirtioInput::new(transport)?;
+    let line = format!("{:?}", description.name);
+    devices.inputs.push(AttachedInput { source: Box::new(input), description, irq });
+    Ok(line)
 }
 
 /// Where a device is, for the log.

@@ -16,6 +16,7 @@ mod image;
 pub mod keyboard;
 mod layouts;
 mod modes;
+pub mod mouse;
 mod paint;
 mod panic;
 mod sequences;

@@ -8,7 +8,8 @@ use base::sync::SpinLock;
 use base::{Errno, Instant};
 use bundle::config::{Config, Window};
 use hal::irq::Irq;
-use screen::keyboard::{self, Keyboard, Typed};
+use screen::keyboard::{self, Key, Keyboard, Typed};
+use screen::mouse::{self, Mouse};
 use screen::{LAYOUTS, Layout, SharedScreen};
 use vfs::Vfs;
 use vfs::framebuffer::FrameBuffer;
@@ -26,6 +27,8 @@ pub struct Display {
     pub surface: Box<dyn Surface>,
     /// What typing raises; `None`: there is no keyboard.
     pub keyboard_irq: Option<Irq>,
+    /// What the mouse raises, and whether it has a wheel; `None`: there is none.
+    pub mouse: Option<(Irq, bool)>,
 }
 
 /// What is typed at the screen.
@@ -34,7 +37,8 @@ pub(crate) struct Keys {
     interrupts: u64,
     keyboard: SpinLock<Keyboard>,
     /// The same keys for programs that want to see them go down and up.
-    device: Arc<InputDevice>,
+    device: Option<Arc<InputDevice>>,
+    mouse: Option<(SpinLock<Mouse>, Arc<InputDevice>)>,
     picture: Arc<FrameBuffer>,
     /// Whether the screen answers the program's questions. Else the terminal on the serial line
     /// does, and one answer is enough.
@@ -55,27 +59,41 @@ impl Keys {
                 config.env.push(String::from("TERM=xterm-256color"));
             }
         }
+        let irqs = [display.keyboard_irq, display.mouse.map(|(irq, _)| irq)];
+        let interrupts = irqs.iter().flatten().fold(0, |bits, irq| bits | 1 << irq.0);
+        let device = display
+            .keyboard_irq
+            .map(|_| InputDevice::new(0, vfs::input::pc_keyboard(keyboard::codes())));
+        let mouse = display.mouse.map(|(_, has_wheel)| {
+            let description = vfs::input::pc_mouse(has_wheel, mouse::BUTTONS, mouse::AXES);
+            let number = u32::from(device.is_some());
+            (SpinLock::new(Mouse::new(has_wheel)), InputDevice::new(number, description))
+        });
         let [us, ..] = &LAYOUTS;
         let layout = Layout::named(config.keymap.name()).unwrap_or(us);
         Self {
             screen: display.screen,
-            interrupts: display.keyboard_irq.map_or(0, |irq| 1 << irq.0),
+            interrupts,
             keyboard: SpinLock::new(Keyboard::new(layout)),
-            device: InputDevice::new(vfs::input::keys(keyboard::codes())),
+            device,
+            mouse,
             picture: FrameBuffer::new(display.surface),
             answers,
         }
     }
 
-    /// Puts the screen and the keyboard, if there is one, into /dev.
+    /// As many event devices are these.
+    pub(crate) fn input_devices(&self) -> u32 {
+        u32::from(self.device.is_some()) + u32::from(self.mouse.is_some())
+    }
+
+    /// Puts the screen, the keyboard and the mouse, if there are such, into /dev.
     pub(crate) fn add_to(&self, vfs: &Vfs, tty: &Arc<Tty>) -> Result<(), Errno> {
         let screen = self.screen;
         tty.put_on_screen(Box::new(move |shown| screen.show(shown, hal::clock::now())));
         vfs::dev::add_screen(vfs, Arc::clone(&self.picture), tty)?;
-        if self.interrupts == 0 {
-            return Ok(());
-        }
-        vfs::dev::add_keyboard(vfs, Arc::clone(&self.device))
+        let mouse = self.mouse.as_ref().map(|(_, device)| device);
+        self.device.iter().chain(mouse).try_for_each(|device| vfs::dev::add_input(vfs, device))
     }
 
     /// Passes on what was typed, and paints what is to be painted.
@@ -83,8 +101,9 @@ impl Keys {
         if pending & self.interrupts != 0 {
             // More is nobody's typing, but a controller that is not there any more.
             for typed in core::iter::from_fn(hal::keyboard::read).take(MOST_WAITING) {
-                if let hal::Typed::Keyboard(code) = typed {
-                    self.key(code, now, tty);
+                match typed {
+                    hal::Typed::Keyboard(code) => self.key(code, now, tty),
+                    hal::Typed::Mouse(byte) => self.moved(byte, now),
                 }
             }
         }
@@ -99,12 +118,27 @@ impl Keys {
 
     fn key(&self, code: u8, now: Instant, tty: &Arc<Tty>) {
         let Some(key) = self.keyboard.lock().take(code) else { return };
-        if self.device.key(key.code, key.pressed, now) || !tty.takes_keys() {
+        if !self.device.as_ref().is_some_and(|device| device.key(key.code, key.pressed, now)) {
+            self.typed(key, now, tty);
+        }
+    }
+
+    fn moved(&self, byte: u8, now: Instant) {
+        let Some((mouse, device)) = &self.mouse else { return };
+        let events = mouse.lock().take(byte);
+        events.into_iter().for_each(|events| {
+            device.report(events, now);
+        });
+    }
+
+    /// A key that no program wants for itself, of this keyboard or another.
+    pub(crate) fn typed(&self, key: Key, now: Instant, tty: &Arc<Tty>) {
+        if !tty.takes_keys() {
             return;
         }
         let application = self.screen.cursor_keys_for_application();
-        let typed = self.keyboard.lock().typed(key, application);
-        match typed {
+        let meaning = self.keyboard.lock().typed(key, application);
+        match meaning {
             Some(Typed::Bytes(bytes)) => tty.input(&bytes),
             Some(Typed::Look { back }) => self.screen.look_back(back, now),
             None => {}

@@ -10,6 +10,7 @@ extern crate alloc;
 mod console;
 mod display;
 mod go_environment;
+mod inputs;
 mod line;
 mod network;
 mod returned;
@@ -20,6 +21,7 @@ mod target;
 
 pub use console::Console;
 pub use display::Display;
+pub use inputs::Input;
 pub use network::Link;
 pub use start::{Parts, StartError, System, settings};
 pub use step::Next;

@@ -3,6 +3,7 @@
 use crate::console::Console;
 use crate::display::{Display, Keys};
 use crate::go_environment;
+use crate::inputs::{Input, Inputs};
 use crate::network::{Link, Network};
 use crate::root;
 use crate::target::Target;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub console_irq: Option<Irq>,
     /// The screen, when the console is there.
     pub display: Option<Display>,
+    /// Input devices beside those at the screen.
+    pub inputs: Vec<Input>,
     /// What the power button raises.
     pub button_irq: Option<Irq>,
     /// Chooses among runnable tasks; `None`: first come, first served.
@@ -142,6 +145,7 @@ pub struct System {
     pub(crate) console_interrupts: u64,
     pub(crate) button_interrupts: u64,
     pub(crate) keys: Option<Keys>,
+    pub(crate) inputs: Inputs,
     pub(crate) target: Arc<Target>,
     /// Paths of what goes back to the host in the end.
     pub(crate) returns: Vec<String>,
@@ -160,6 +164,7 @@ impl System {
         let (console_interrupts, button_interrupts) =
             (bits(parts.console_irq), bits(parts.button_irq));
         let keys = parts.display.map(|display| Keys::new(display, &mut config));
+        let inputs = Inputs::new(parts.inputs, keys.as_ref().map_or(0, Keys::input_devices));
         let memory = hal::memory::statistics();
         let free_mebibytes = memory.free * base::PAGE_SIZE / (1 << 20);
         go_environment::fit_to_memory(&mut config.env, free_mebibytes);
@@ -181,6 +186,7 @@ impl System {
         if let Some(keys) = &keys {
             keys.add_to(&vfs, &console.tty)?;
         }
+        inputs.add_to(&vfs)?;
         root::write_missing(&vfs, &config.hostname)?;
         let network = Network::new(&machine, &config, links, Arc::clone(&vfs));
 
@@ -215,6 +221,7 @@ impl System {
             console_interrupts,
             button_interrupts,
             keys,
+            inputs,
             target,
             returns,
             ending: AtomicBool::new(false),

@@ -75,6 +75,9 @@ impl System {
         if let Some(keys) = &self.keys {
             keys.serve(now, pending, &self.console.tty);
         }
+        if pending & self.inputs.interrupts != 0 {
+            self.inputs.serve(now, self.keys.as_ref(), &self.console.tty);
+        }
         self.network.poll_if_due(now, pending);
         self.machine.timers.expire(now);
         self.machine.begin_turn(now);

@@ -185,16 +185,20 @@ pub fn add_screen(vfs: &Vfs, picture: Arc<FrameBuffer>, tty: &Arc<Tty>) -> Resul
     Ok(())
 }
 
-/// Makes a keyboard /dev/input/event0.
+/// Makes an input device /dev/input/event and its number.
 ///
 /// # Errors
-/// As mknod(2): `ENOSPC`, and `EEXIST` for a second one.
-pub fn add_keyboard(vfs: &Vfs, keyboard: Arc<InputDevice>) -> Result<(), Errno> {
-    vfs.register_device(input::NUMBER, keyboard);
+/// As mknod(2): `ENOSPC`, and `EEXIST` for a second one of that number.
+pub fn add_input(vfs: &Vfs, device: &Arc<InputDevice>) -> Result<(), Errno> {
+    let (index, number) = (device.index(), input::device_number(device.index()));
+    vfs.register_device(number, Arc::clone(device) as _);
     let at = vfs.at_root();
-    vfs.mkdir(at, b"/dev/input", 0o755)?;
-    let path = b"/dev/input/event0";
-    vfs.mknod(at, path, FileType::CharacterDevice, 0o660, input::NUMBER).map(|_| ())
+    match vfs.mkdir(at, b"/dev/input", 0o755) {
+        Ok(_) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let path = alloc::format!("/dev/input/event{index}");
+    vfs.mknod(at, path.as_bytes(), FileType::CharacterDevice, 0o660, number).map(|_| ())
 }
 
 /// Symbolic links.

@@ -1,5 +1,6 @@
-//! /dev/input/event0: a keyboard as evdev gives it (Linux: Documentation/input/input.rst,
-//! include/uapi/linux/input.h, drivers/input/evdev.c). Events cannot be injected.
+//! /dev/input/event*: keyboards, mice and others as evdev gives them (Linux:
+//! Documentation/input/input.rst, include/uapi/linux/input.h, drivers/input/evdev.c). Events cannot be
+//! injected.
 
 use crate::device::Device;
 use crate::file::{File, FileRef, IoctlArgument};
@@ -9,6 +10,8 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use base::input::kind::{ABS, KEY, REL, SYN};
+use base::input::{self, Axis, Description, Event};
 use base::io::{Sink, Source};
 use base::sync::SpinLock;
 use base::{Errno, Instant};
@@ -16,8 +19,16 @@ use core::any::Any;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use sched::{Notifier, PollEvents};
 
-/// Its device number: that of the first event device.
-pub const NUMBER: u64 = crate::device::device_number(13, 64);
+/// As many have a number (EVDEV_MINORS).
+pub const MOST: u32 = 32;
+
+/// The device number of an event device, counted from 0.
+#[must_use]
+pub const fn device_number(index: u32) -> u64 {
+    const MAJOR: u64 = 13;
+    const FIRST: u64 = 64;
+    crate::device::device_number(MAJOR, FIRST + index as u64)
+}
 
 /// Bytes of the set of all keys (KEY_CNT bits).
 const KEY_BYTES: usize = 96;
@@ -26,20 +37,44 @@ const EVENT_BYTES: usize = 24;
 /// Events that wait for a reader at most (EVDEV_MIN_BUFFER_SIZE).
 const QUEUE_MAX: usize = 64;
 
-const SYN: u16 = 0;
-const KEY: u16 = 1;
-const SYN_REPORT: u16 = 0;
 const SYN_DROPPED: u16 = 3;
 
 /// A set of keys.
-pub type Keys = [u8; KEY_BYTES];
+type Keys = [u8; KEY_BYTES];
 
-/// The set of keys with these codes.
+/// A PC's keyboard with these keys, as Linux describes it.
 #[must_use]
-pub fn keys(codes: impl IntoIterator<Item = u16>) -> Keys {
-    let mut keys = [0; KEY_BYTES];
-    codes.into_iter().for_each(|code| set(&mut keys, code, true));
-    keys
+pub fn pc_keyboard(keys: impl IntoIterator<Item = u16>) -> Description {
+    Description {
+        name: String::from("AT Translated Set 2 keyboard"),
+        place: String::from("isa0060/serio0/input0"),
+        // i8042, vendor 1, product 1, version: as Linux's atkbd has them.
+        id: [0x11, 1, 1, 0xab41],
+        codes: alloc::vec![(KEY, input::bits(keys))],
+        ..Description::default()
+    }
+}
+
+/// A PC's mouse, as Linux describes it.
+#[must_use]
+pub fn pc_mouse(
+    has_wheel: bool,
+    buttons: impl IntoIterator<Item = u16>,
+    axes: impl IntoIterator<Item = u16>,
+) -> Description {
+    const WHEEL: u16 = 8;
+    let axes = axes.into_iter().filter(|axis| has_wheel || *axis != WHEEL);
+    let (name, product) =
+        if has_wheel { ("ImPS/2 Generic Wheel Mouse", 5) } else { ("PS/2 Generic Mouse", 1) };
+    Description {
+        name: String::from(name),
+        place: String::from("isa0060/serio1/input0"),
+        id: [0x11, 2, product, 0],
+        codes: alloc::vec![(KEY, input::bits(buttons)), (REL, input::bits(axes))],
+        // INPUT_PROP_POINTER.
+        properties: 1,
+        ..Description::default()
+    }
 }
 
 fn has(keys: &Keys, code: u16) -> bool {
@@ -52,50 +87,74 @@ fn set(keys: &mut Keys, code: u16, on: bool) {
     }
 }
 
+/// Bits with zeros behind them, as many bytes as Linux has.
+fn padded(bits: &[u8], length: usize) -> Vec<u8> {
+    let mut bits = bits.to_vec();
+    bits.resize(length, 0);
+    bits
+}
+
 struct State {
     held: Keys,
+    axes: Vec<(u16, Axis)>,
     readers: Vec<Weak<Reader>>,
     /// The only one that gets events (EVIOCGRAB).
     grab: Option<Weak<Reader>>,
 }
 
-/// A keyboard.
+/// A device.
 pub struct InputDevice {
     own: Weak<Self>,
-    keys: Keys,
+    index: u32,
+    description: Description,
     state: SpinLock<State>,
 }
 
 impl InputDevice {
-    /// A keyboard that has these keys.
+    /// The event device of this number, counted from 0.
     #[must_use]
-    pub fn new(keys: Keys) -> Arc<Self> {
-        let state = State { held: [0; KEY_BYTES], readers: Vec::new(), grab: None };
-        Arc::new_cyclic(|own| Self { own: own.clone(), keys, state: SpinLock::new(state) })
+    pub fn new(index: u32, description: Description) -> Arc<Self> {
+        let axes = description.axes.clone();
+        let state = State { held: [0; KEY_BYTES], axes, readers: Vec::new(), grab: None };
+        let state = SpinLock::new(state);
+        Arc::new_cyclic(|own| Self { own: own.clone(), index, description, state })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// True for a device with letters.
+    #[must_use]
+    pub fn is_keyboard(&self) -> bool {
+        const A: u16 = 30;
+        self.description.has(KEY, A)
     }
 
     /// A key went down, also again while it is held, or up. True: somebody wants the keys for
     /// himself.
     pub fn key(&self, code: u16, pressed: bool, now: Instant) -> bool {
-        let (value, readers, grabbed) = {
+        self.report([Event { kind: KEY, code, value: i32::from(pressed) }], now)
+    }
+
+    /// Events that belong together; what changes nothing is left out, and what the device does not
+    /// have. True: somebody wants them for himself.
+    pub fn report(&self, events: impl IntoIterator<Item = Event>, now: Instant) -> bool {
+        let (mut changes, readers, grabbed) = {
             let mut state = self.state.lock();
-            let held = has(&state.held, code);
-            let value = match (pressed, held) {
-                (true, false) => 1,
-                (true, true) => 2,
-                (false, _) => 0,
-            };
+            let events =
+                events.into_iter().filter(|event| self.description.has(event.kind, event.code));
+            let changes: Vec<Event> = events.filter_map(|event| state.change(event)).collect();
             let grab = state.grab.as_ref().and_then(Weak::upgrade);
             let grabbed = grab.is_some();
-            if !has(&self.keys, code) || !pressed && !held {
-                return grabbed;
-            }
-            set(&mut state.held, code, pressed);
             let all = || state.readers.iter().filter_map(Weak::upgrade).collect();
-            (value, grab.map_or_else(all, |reader| alloc::vec![reader]), grabbed)
+            (changes, grab.map_or_else(all, |reader| alloc::vec![reader]), grabbed)
         };
-        for reader in readers {
-            reader.push([(KEY, code, value), (SYN, SYN_REPORT, 0)], now);
+        if !changes.is_empty() {
+            changes.push(Event::REPORT);
+            readers.iter().for_each(|reader| reader.push(&changes, now));
         }
         grabbed
     }
@@ -111,6 +170,31 @@ impl InputDevice {
             (false, _) => return Err(Errno::EINVAL),
         };
         Ok(())
+    }
+}
+
+impl State {
+    /// What readers see of an event. `None`: nothing changed.
+    fn change(&mut self, event: Event) -> Option<Event> {
+        let Event { kind, code, value } = event;
+        match kind {
+            KEY => {
+                let held = has(&self.held, code);
+                set(&mut self.held, code, value != 0);
+                match (value != 0, held) {
+                    (false, false) => None,
+                    // Down already: it repeats.
+                    (true, true) => Some(Event { value: 2, ..event }),
+                    (pressed, _) => Some(Event { value: i32::from(pressed), ..event }),
+                }
+            }
+            REL => (value != 0).then_some(event),
+            ABS => {
+                let axis = self.axes.iter_mut().find(|axis| axis.0 == code)?;
+                (core::mem::replace(&mut axis.1.value, value) != value).then_some(event)
+            }
+            _ => Some(event),
+        }
     }
 }
 
@@ -132,9 +216,6 @@ impl Device for InputDevice {
     }
 }
 
-/// Type, code and value.
-type Event = (u16, u16, i32);
-
 /// Somebody who has opened the device.
 struct Reader {
     own: Weak<Self>,
@@ -147,13 +228,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn push(&self, events: [Event; 2], now: Instant) {
+    fn push(&self, events: &[Event], now: Instant) {
         let nanoseconds = if self.monotonic.load(Relaxed) {
             now.nanoseconds()
         } else {
             hal::clock::wall(now).nanoseconds
         };
-        let stamped = |(kind, code, value): Event| {
+        let stamped = |&Event { kind, code, value }: &Event| {
             let mut bytes = [0; EVENT_BYTES];
             bytes[..8].copy_from_slice(&(nanoseconds / 1_000_000_000).to_le_bytes());
             bytes[8..16].copy_from_slice(&(nanoseconds / 1000 % 1_000_000).to_le_bytes());
@@ -166,40 +247,70 @@ impl Reader {
             let mut queue = self.queue.lock();
             if queue.len() + events.len() > QUEUE_MAX {
                 queue.clear();
-                queue.push_back(stamped((SYN, SYN_DROPPED, 0)));
+                queue.push_back(stamped(&Event { code: SYN_DROPPED, ..Event::REPORT }));
             }
-            queue.extend(events.map(stamped));
+            queue.extend(events.iter().map(stamped));
         }
         self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
     }
 
     /// Commands that store bits or text: as many bytes as there is room for, whose number returns.
     fn answer(&self, number: u32) -> Result<Vec<u8>, Errno> {
-        const NAME: &[u8] = b"AT Translated Set 2 keyboard\0";
-        const PLACE: &[u8] = b"isa0060/serio0/input0\0";
-        /// i8042, vendor 1, product 1, version: as Linux's atkbd has them.
-        const ID: [u8; 8] = [0x11, 0, 1, 0, 1, 0, 0x41, 0xab];
-        /// Commands for the bits of a type of event: 0 for the types.
+        /// Commands for the bits of a type of event: 0 for the types; then those for axes.
         const BITS: u32 = 0x20;
+        const AXES: u32 = 0x40;
+        const AXES_END: u32 = 0x80;
+        let description = &self.device.description;
+        let text = |text: &str| [text.as_bytes(), &[0]].concat();
         Ok(match number {
             0x01 => 0x0001_0001_u32.to_le_bytes().to_vec(),
-            0x02 => ID.to_vec(),
-            0x06 => NAME.to_vec(),
-            0x07 => PLACE.to_vec(),
+            0x02 => description.id.iter().flat_map(|part| part.to_le_bytes()).collect(),
+            0x06 => text(&description.name),
+            0x07 if description.place.is_empty() => return Err(Errno::ENOENT),
+            0x07 => text(&description.place),
             // It has no number of its own.
             0x08 => return Err(Errno::ENOENT),
+            0x09 => u64::from(description.properties).to_le_bytes().to_vec(),
             0x18 => self.device.state.lock().held.to_vec(),
-            BITS => u64::to_le_bytes(1 << SYN | 1 << KEY).to_vec(),
-            0x21 => self.device.keys.to_vec(),
-            // Properties; the states of lights, sounds and switches; axes, switches, what else there
-            // is, lights, sounds: none.
-            0x09 | 0x19..=0x1b | 0x22..=0x25 | 0x31 | 0x32 => alloc::vec![0; 8],
-            // No force feedback.
-            0x35 => alloc::vec![0; 16],
+            // The states of lights, sounds and switches.
+            0x19..=0x1b => alloc::vec![0; 8],
+            BITS => {
+                let kinds = description.codes.iter().map(|row| row.0).chain([SYN]);
+                padded(&input::bits(kinds), 8)
+            }
+            0x21..AXES => self.codes((number - BITS) as u16)?,
+            AXES..AXES_END => self.axis((number - AXES) as u16)?,
             // No repetition that could be set: the keyboard repeats.
             0x03 => return Err(Errno::ENOSYS),
             _ => return Err(Errno::EINVAL),
         })
+    }
+
+    /// The codes of a type of event that the device has.
+    fn codes(&self, kind: u16) -> Result<Vec<u8>, Errno> {
+        let length = match kind {
+            KEY => KEY_BYTES,
+            // Axes, what else there is, switches; lights, sounds.
+            REL..=5 | 0x11 | 0x12 => 8,
+            // Force feedback.
+            0x15 => 16,
+            _ => return Err(Errno::EINVAL),
+        };
+        let row = self.device.description.codes.iter().find(|row| row.0 == kind);
+        Ok(padded(row.map_or(&[], |row| &row.1), length))
+    }
+
+    /// What there is to know of an axis; zeros for one that the device lacks, if it has others.
+    fn axis(&self, code: u16) -> Result<Vec<u8>, Errno> {
+        let state = self.device.state.lock();
+        if state.axes.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let axis =
+            state.axes.iter().find(|axis| axis.0 == code).map_or_else(Axis::default, |axis| axis.1);
+        let Axis { value, minimum, maximum, fuzz, flat, resolution } = axis;
+        let fields = [value, minimum, maximum, fuzz, flat, resolution];
+        Ok(fields.iter().flat_map(|field| field.to_le_bytes()).collect())
     }
 
     fn set_clock(&self, argument: &mut dyn IoctlArgument) -> Result<(), Errno> {
@@ -228,7 +339,7 @@ impl File for Reader {
 
     fn metadata(&self) -> Result<Metadata, Errno> {
         let mut metadata = Metadata::anonymous(FileType::CharacterDevice, 0o660, self.number);
-        metadata.special_device = NUMBER;
+        metadata.special_device = device_number(self.device.index);
         Ok(metadata)
     }
 
@@ -275,8 +386,9 @@ impl File for Reader {
                 let room = (command >> 16 & 0x3fff) as usize;
                 let answer = answer.get(..room).unwrap_or(&answer);
                 argument.store(answer)?;
-                // These two have a size of their own, and return nothing.
-                return Ok(if matches!(command & 0xff, 1 | 2) { 0 } else { answer.len() });
+                // These have a size of their own, and return nothing.
+                let fixed = matches!(command & 0xff, 0x01 | 0x02 | 0x40..=0x7f);
+                return Ok(if fixed { 0 } else { answer.len() });
             }
             _ => return Err(Errno::EINVAL),
         }
@@ -284,7 +396,7 @@ impl File for Reader {
     }
 
     fn describe(&self) -> String {
-        String::from("/dev/input/event0")
+        alloc::format!("/dev/input/event{}", self.device.index)
     }
 }
 

@@ -1,4 +1,5 @@
-// Reads a keyboard in /dev/input, for itself alone, until Q goes up, and says what it sees.
+// Reads a keyboard in /dev/input, for itself alone, until Q goes up, and says what it sees. With the
+// argument "all": reads all devices there, beside others.
 package main
 
 import (
@@ -23,7 +24,11 @@ func eviocgname(bytes int) uintptr { return uintptr(2<<30 | bytes<<16 | 'E'<<8 |
 func eviocgbit(kind, bytes int) uintptr { return uintptr(2<<30 | bytes<<16 | 'E'<<8 | 0x20 + kind) }
 
 func main() {
-	if err := run(); err != nil {
+	work := run
+	if len(os.Args) > 1 && os.Args[1] == "all" {
+		work = all
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -87,5 +92,56 @@ func run() error {
 		if code == keyQ && value == 0 {
 			return grab(keyboard, 0)
 		}
+	}
+}
+
+// Says what devices there are, and what happens at each, until Q goes up.
+func all() error {
+	paths, err := filepath.Glob("/dev/input/event*")
+	if err != nil || len(paths) == 0 {
+		return fmt.Errorf("no device: %v", err)
+	}
+	events := make(chan string)
+	for _, path := range paths {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		name, id, types := make([]byte, 256), make([]byte, 8), make([]byte, 8)
+		length, err := ioctl(file, eviocgname(len(name)), name)
+		if err != nil {
+			return err
+		}
+		if _, err := ioctl(file, eviocgid, id); err != nil {
+			return err
+		}
+		if _, err := ioctl(file, eviocgbit(0, len(types)), types); err != nil {
+			return err
+		}
+		fmt.Printf("%s: %q bus %#x types %#x\n", filepath.Base(path), name[:length-1],
+			binary.LittleEndian.Uint16(id), binary.LittleEndian.Uint32(types))
+		go watch(file, events)
+	}
+	fmt.Println("listening")
+	for event := range events {
+		fmt.Println(event)
+		if event == fmt.Sprintf("type %d code %d value 0", evKey, keyQ) {
+			break
+		}
+	}
+	return nil
+}
+
+func watch(file *os.File, events chan<- string) {
+	event := make([]byte, 24)
+	for {
+		if n, err := file.Read(event); err != nil || n != len(event) {
+			events <- fmt.Sprintf("%s: %d bytes of an event: %v", file.Name(), n, err)
+			return
+		}
+		kind, code := binary.LittleEndian.Uint16(event[16:]), binary.LittleEndian.Uint16(event[18:])
+		value := int32(binary.LittleEndian.Uint32(event[20:]))
+		events <- fmt.Sprintf("type %d code %d value %d", kind, code, value)
 	}
 }

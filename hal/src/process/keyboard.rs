@@ -9,6 +9,12 @@ pub fn init() -> Option<Irq> {
     None
 }
 
+/// Switches the mouse on: there is none.
+#[must_use]
+pub fn init_mouse() -> Option<(Irq, bool)> {
+    None
+}
+
 /// The next byte from the keyboard or the mouse: never.
 #[must_use]
 pub fn read() -> Option<Typed> {

@@ -58,6 +58,11 @@ pub fn type_keys(codes: &[u8]) {
     super::keyboard::type_codes(codes);
 }
 
+/// Moves the mouse: bytes of its packets, four each.
+pub fn move_mouse(bytes: &[u8]) {
+    super::keyboard::move_mouse(bytes);
+}
+
 /// Sets the clock.
 pub fn set_now(now: Instant) {
     super::clock::set(now);

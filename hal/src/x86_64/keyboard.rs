@@ -19,8 +19,16 @@ const FULL: u8 = 1;
 const BUSY: u8 = 1 << 1;
 /// What can be read comes from the mouse.
 const FROM_MOUSE: u8 = 1 << 5;
-/// The interrupt line of the keyboard.
+/// The interrupt lines of the keyboard and of the mouse.
 const LINE: u32 = 1;
+const MOUSE_LINE: u32 = 12;
+/// The controller's settings: a byte.
+const READ_SETTINGS: u8 = 0x20;
+const WRITE_SETTINGS: u8 = 0x60;
+/// What keyboard and mouse answer.
+const TAKEN: u8 = 0xfa;
+/// What is read where there is no controller.
+const ABSENT: u8 = 0xff;
 const LOOKS: u32 = 20_000;
 
 static LOCK: SpinLock<()> = SpinLock::new(());
@@ -45,14 +53,10 @@ fn receive() -> Option<u8> {
 /// keyboard behind it. Once.
 #[must_use]
 pub fn init() -> Option<Irq> {
-    const ABSENT: u8 = 0xff;
-    const READ_SETTINGS: u8 = 0x20;
-    const WRITE_SETTINGS: u8 = 0x60;
     const KEYBOARD_OFF: u8 = 0xad;
     const MOUSE_OFF: u8 = 0xa7;
     const KEYBOARD_ON: u8 = 0xae;
     const SEND: u8 = 0xf4;
-    const TAKEN: u8 = 0xfa;
     const MOST_WAITING: u32 = 32;
     if COMMAND.read8() == ABSENT {
         return None;
@@ -79,6 +83,74 @@ pub fn init() -> Option<Irq> {
     }
     drop(guard);
     irq::allocate_line(LINE)
+}
+
+/// A byte to the mouse; its answer.
+fn tell_mouse(byte: u8) -> Option<()> {
+    const TO_MOUSE: u8 = 0xd4;
+    command(TO_MOUSE)?;
+    send(byte)?;
+    (receive_from_mouse()? == TAKEN).then_some(())
+}
+
+/// What the mouse says next; a key pressed meanwhile is lost.
+fn receive_from_mouse() -> Option<u8> {
+    for _ in 0..LOOKS {
+        let status = COMMAND.read8();
+        if status & FULL != 0 {
+            let byte = DATA.read8();
+            if status & FROM_MOUSE != 0 {
+                return Some(byte);
+            }
+        }
+    }
+    None
+}
+
+/// Switches the mouse on; returns what it raises, and whether it has a wheel: then its packets have
+/// four bytes. `None`: there is none. After [`init`], once.
+#[must_use]
+pub fn init_mouse() -> Option<(Irq, bool)> {
+    const MOUSE_ON: u8 = 0xa8;
+    const MOUSE_OFF: u8 = 0xa7;
+    if COMMAND.read8() == ABSENT {
+        return None;
+    }
+    let guard = LOCK.lock();
+    command(MOUSE_ON)?;
+    let Some(has_wheel) = start_mouse() else {
+        let _ = command(MOUSE_OFF);
+        return None;
+    };
+    command(READ_SETTINGS)?;
+    let settings = receive()?;
+    command(WRITE_SETTINGS)?;
+    // Its interrupt, and its clock on.
+    send(settings & !0x20 | 0x02)?;
+    drop(guard);
+    Some((irq::allocate_line(MOUSE_LINE)?, has_wheel))
+}
+
+/// Sets the mouse to what all have in common, looks for a wheel, and lets it speak.
+fn start_mouse() -> Option<bool> {
+    const DEFAULTS: u8 = 0xf6;
+    const RATE: u8 = 0xf3;
+    const IDENTIFY: u8 = 0xf2;
+    const SPEAK: u8 = 0xf4;
+    const WITH_WHEEL: u8 = 3;
+    const USUAL_RATE: u8 = 100;
+    tell_mouse(DEFAULTS)?;
+    // Microsoft's sign: these rates one after the other make a mouse with a wheel say so.
+    for rate in [200, 100, 80] {
+        tell_mouse(RATE)?;
+        tell_mouse(rate)?;
+    }
+    tell_mouse(IDENTIFY)?;
+    let has_wheel = receive_from_mouse()? == WITH_WHEEL;
+    tell_mouse(RATE)?;
+    tell_mouse(USUAL_RATE)?;
+    tell_mouse(SPEAK)?;
+    Some(has_wheel)
 }
 
 /// The next byte from the keyboard or the mouse. The interrupt comes again only after `None`.

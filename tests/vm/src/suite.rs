@@ -16,6 +16,7 @@ mod console;
 mod damaged;
 mod exits;
 mod hardware;
+mod inputs;
 mod long;
 mod machines;
 mod modules;
@@ -99,6 +100,7 @@ pub fn all() -> VecDeque<Test> {
         parts::tests(),
         hardware::tests(),
         clocks::tests(),
+        inputs::tests(),
         screen::tests(),
         modules::tests(),
         testing::tests(),

@@ -269,8 +269,13 @@ impl Model for MmioFace {
     }
 
     fn write(&mut self, offset: usize, bytes: usize, value: u64) {
-        assert_eq!(bytes, 4, "registers are words (§4.2.2.2)");
         let mut device = lock(&self.0);
+        if let Some(at) = offset.checked_sub(0x100) {
+            let value = value.to_le_bytes();
+            device.configuration[at..at + bytes].copy_from_slice(&value[..bytes]);
+            return;
+        }
+        assert_eq!(bytes, 4, "registers are words (§4.2.2.2)");
         let word = value as u32;
         match offset {
             0x014 => device.device_page = word,

@@ -6,6 +6,7 @@
 //! [`rng`].
 
 pub mod handshake;
+pub mod input;
 mod mmio;
 pub mod net;
 mod pci;
@@ -30,6 +31,8 @@ impl DeviceType {
     pub const NETWORK: Self = Self(1);
     /// Entropy device (§5.4).
     pub const ENTROPY: Self = Self(4);
+    /// Input device (§5.8).
+    pub const INPUT: Self = Self(18);
 }
 
 /// Why a device is not used.
@@ -55,6 +58,8 @@ pub enum Error {
     NoQueue(transport::QueueIndex),
     /// No memory for queues or buffers.
     OutOfMemory,
+    /// No interrupt, and it is not polled.
+    NoInterrupt,
 }
 
 impl fmt::Display for Error {
@@ -73,6 +78,7 @@ impl fmt::Display for Error {
             Self::FeaturesRefused => f.write_str("it refuses the features it offered"),
             Self::NoQueue(queue) => write!(f, "it lacks queue {}", queue.0),
             Self::OutOfMemory => f.write_str("no memory for its queues"),
+            Self::NoInterrupt => f.write_str("it has no interrupt"),
         }
     }
 }

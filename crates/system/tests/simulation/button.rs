@@ -26,6 +26,7 @@ where
         cpus: 1,
         console_irq: None,
         display: None,
+        inputs: Vec::new(),
         button_irq: hal::power::button(),
         shuffle: None,
         script: Some(sim::program(program)),

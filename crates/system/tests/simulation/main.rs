@@ -70,6 +70,7 @@ fn history(archive: Archive<'static>, seed: u64) {
         cpus: processors.count(),
         console_irq: None,
         display: None,
+        inputs: Vec::new(),
         button_irq: None,
         shuffle: Some(Box::new(|count| sim::random() as usize % count.max(1))),
         script: Some(sim::program(move |script| program::serve(script, connections))),
@@ -148,6 +149,7 @@ fn files_that_are_named_go_back_in_the_end() {
         cpus: 1,
         console_irq: None,
         display: None,
+        inputs: Vec::new(),
         button_irq: None,
         shuffle: None,
         script: Some(sim::program(|script| async move {

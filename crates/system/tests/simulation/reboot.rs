@@ -25,6 +25,7 @@ where
         cpus: 1,
         console_irq: None,
         display: None,
+        inputs: Vec::new(),
         button_irq: None,
         shuffle: None,
         script: Some(sim::program(program)),

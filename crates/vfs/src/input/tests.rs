@@ -6,11 +6,13 @@ use core::time::Duration;
 
 fn keyboard() -> Arc<InputDevice> {
     hal::sim::reset(1, 16);
-    InputDevice::new(keys([28, 30]))
+    InputDevice::new(0, pc_keyboard([28, 30]))
 }
 
+type Seen = (u16, u16, i32);
+
 /// Types, codes and values of what can be read.
-fn read(file: &FileRef) -> Vec<Event> {
+fn read(file: &FileRef) -> Vec<Seen> {
     let mut buffer = [0; 200 * EVENT_BYTES];
     let count = file.read(0, &mut SliceSink::new(&mut buffer)).unwrap_or(0);
     let events = buffer[..count].chunks_exact(EVENT_BYTES);
@@ -41,7 +43,7 @@ fn ask(file: &FileRef, command: u32) -> (Result<usize, Errno>, Vec<u8>) {
     (file.ioctl(command, &mut argument), argument.1)
 }
 
-const END: Event = (SYN, SYN_REPORT, 0);
+const END: Seen = (SYN, 0, 0);
 
 #[test]
 fn keys_go_down_repeat_and_come_up() {
@@ -112,4 +114,50 @@ fn events_are_stamped_with_the_clock_that_was_chosen() {
     let mut event = [0; EVENT_BYTES];
     assert_eq!(file.read(0, &mut SliceSink::new(&mut event)), Ok(EVENT_BYTES));
     assert_eq!((event[0], &event[8..12]), (2, &500_000_u32.to_le_bytes()[..]));
+}
+
+#[test]
+fn a_mouse_moves_and_clicks() {
+    hal::sim::reset(1, 16);
+    let mouse = InputDevice::new(1, pc_mouse(true, [0x110, 0x111], [0, 1, 8]));
+    assert!(!mouse.is_keyboard());
+    let file = mouse.open(OpenFlags::empty()).unwrap();
+    let event = |kind, code, value| Event { kind, code, value };
+    mouse.report([event(KEY, 0x110, 1), event(REL, 0, -5), event(REL, 1, 0)], Instant::ZERO);
+    // Nothing that it has, or that changes anything.
+    mouse.report([event(REL, 3, 1), event(KEY, 30, 1), event(KEY, 0x111, 0)], Instant::ZERO);
+    mouse.report([event(REL, 8, 1)], Instant::ZERO);
+    assert_eq!(read(&file), [(KEY, 0x110, 1), (REL, 0, -5), END, (REL, 8, 1), END]);
+    let bits = |number: u32, bytes: u32| 2 << 30 | bytes << 16 | 0x45 << 8 | number;
+    assert_eq!(ask(&file, bits(0x22, 8)), (Ok(8), alloc::vec![3, 1, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(ask(&file, bits(0x20, 1)), (Ok(1), alloc::vec![7]));
+    assert_eq!(ask(&file, bits(0x09, 1)), (Ok(1), alloc::vec![1]));
+    assert_eq!(ask(&file, bits(0x40, 24)).0, Err(Errno::EINVAL));
+    assert_eq!(file.describe(), "/dev/input/event1");
+}
+
+#[test]
+fn a_tablet_has_places() {
+    hal::sim::reset(1, 16);
+    let axis = Axis { maximum: 0x7fff, ..Axis::default() };
+    let description = Description {
+        name: "tablet".into(),
+        codes: alloc::vec![(ABS, input::bits([0, 1]))],
+        axes: alloc::vec![(0, axis), (1, axis)],
+        ..Description::default()
+    };
+    let tablet = InputDevice::new(2, description);
+    let file = tablet.open(OpenFlags::empty()).unwrap();
+    let event = |code, value| Event { kind: ABS, code, value };
+    tablet.report([event(0, 100), event(1, 0)], Instant::ZERO);
+    tablet.report([event(0, 100), event(1, 7), event(2, 9)], Instant::ZERO);
+    assert_eq!(read(&file), [(ABS, 0, 100), END, (ABS, 1, 7), END]);
+    let (length, answer) = ask(&file, 0x8018_4540);
+    assert_eq!(
+        (length, &answer[..4], &answer[8..12]),
+        (Ok(0), &[100, 0, 0, 0][..], &[255, 127, 0, 0][..])
+    );
+    assert_eq!(ask(&file, 0x8018_4545), (Ok(0), alloc::vec![0; 24]));
+    let bits = |number: u32, bytes: u32| 2 << 30 | bytes << 16 | 0x45 << 8 | number;
+    assert_eq!(ask(&file, bits(0x07, 9)).0, Err(Errno::ENOENT));
 }
