@@ -40,7 +40,7 @@ pub(crate) fn start(frame: Frame, config: &Config) -> Option<Display> {
     });
     // The kernel's own lines end without a carriage return (LNM), up to the program's start.
     write(b"\x1b[20h");
-    hal::console::set_mirror(Mirror { write, write_last });
+    hal::console::set_mirror(Mirror { write, write_last, finish });
     let keyboard_irq = hal::keyboard::init();
     let mouse = hal::keyboard::init_mouse();
     Some(Display { screen, surface: Box::new(frame), keyboard_irq, mouse })
@@ -64,6 +64,12 @@ fn affords_image(layout: &Layout) -> bool {
 fn write(bytes: &[u8]) {
     if let Some(screen) = SCREEN.get() {
         screen.write(bytes, hal::clock::now());
+    }
+}
+
+fn finish() {
+    if let Some(words) = LAST_WORDS.get() {
+        words.finish();
     }
 }
 

@@ -4,11 +4,21 @@
 use crate::font::{self, CELL_HEIGHT, CELL_WIDTH};
 use crate::paint::{cells, pixel};
 use alloc::boxed::Box;
-use base::display::{Layout, Pairs, Surface, pairs};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use base::display::{GROUP_PIXELS, Layout, Pairs, Surface, pairs};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use qrcodegen_no_heap::{Mask, QrCode, QrCodeEcc, Version};
 
 const FRONT: [u8; 3] = [255, 255, 255];
 const BACK: [u8; 3] = [128, 0, 0];
+const WHITE: [u8; 3] = [255, 255, 255];
+const BLACK: [u8; 3] = [0, 0, 0];
+
+/// The largest QR code that is made, as a telephone reads it from a screen.
+const LARGEST: Version = Version::new(20);
+/// Bytes that it holds (ISO/IEC 18004, level L).
+const CODE_BYTES: usize = 858;
+/// Modules that stay white around it.
+const QUIET: i32 = 4;
 
 /// Writes ASCII from the screen's first row on, and stays at its last.
 pub struct LastWords {
@@ -17,6 +27,9 @@ pub struct LastWords {
     colours: Pairs,
     /// Row * columns + column.
     place: AtomicUsize,
+    /// What was written, for the QR code, and how much of it.
+    said: [AtomicU8; CODE_BYTES],
+    length: AtomicUsize,
 }
 
 impl LastWords {
@@ -25,11 +38,19 @@ impl LastWords {
     pub fn new(surface: Box<dyn Surface>) -> Self {
         let layout = surface.layout();
         let colours = pairs([FRONT, BACK].map(|colour| pixel(&layout, colour)));
-        Self { surface, layout, colours, place: AtomicUsize::new(0) }
+        Self {
+            surface,
+            layout,
+            colours,
+            place: AtomicUsize::new(0),
+            said: [const { AtomicU8::new(0) }; CODE_BYTES],
+            length: AtomicUsize::new(0),
+        }
     }
 
     /// Writes.
     pub fn write(&self, bytes: &[u8]) {
+        self.keep(bytes);
         let (rows, columns) = cells(&self.layout);
         for &byte in bytes {
             let place = self.place.load(Relaxed);
@@ -49,6 +70,58 @@ impl LastWords {
                 }
             };
             self.place.store(next, Relaxed);
+        }
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        for &byte in bytes.iter().filter(|byte| **byte != b'\r') {
+            let at = self.length.load(Relaxed);
+            if let Some(slot) = self.said.get(at) {
+                slot.store(byte, Relaxed);
+                self.length.store(at + 1, Relaxed);
+            }
+        }
+    }
+
+    /// Nothing follows: shows what was written as a QR code, too, in the lower right corner, if there
+    /// is room.
+    pub fn finish(&self) {
+        const ROOM: usize = LARGEST.buffer_len();
+        let (mut text, mut buffer) = ([0; ROOM], [0; ROOM]);
+        let length = self.length.load(Relaxed);
+        for (to, from) in text.iter_mut().zip(self.said.iter().take(length)) {
+            *to = from.load(Relaxed);
+        }
+        let (level, smallest) = (QrCodeEcc::Low, Version::MIN);
+        // Choosing among the masks, and better levels, would take more code than it is worth.
+        let (mask, better) = (Some(Mask::new(0)), false);
+        let (text, buffer) = (&mut text, &mut buffer);
+        let code =
+            QrCode::encode_binary(text, length, buffer, level, smallest, LARGEST, mask, better);
+        if let Ok(code) = code {
+            self.paint(&code);
+        }
+    }
+
+    fn paint(&self, code: &QrCode<'_>) {
+        const GROUP: u32 = GROUP_PIXELS;
+        const SCALES: [u32; 4] = [5, 4, 3, 2];
+        // Positive, at most 105.
+        let modules = (code.size() + 2 * QUIET) as u32;
+        let Layout { width, height, .. } = self.layout;
+        let fits = |scale: &u32| modules * scale <= height * 3 / 5 && modules * scale <= width / 2;
+        let Some(scale) = SCALES.into_iter().find(fits) else { return };
+        let side = (modules * scale).next_multiple_of(GROUP);
+        let (left, top) = ((width - side) / GROUP * GROUP, height - side);
+        let module = |at: u32| (at / scale) as i32 - QUIET;
+        let colours = pairs([BLACK, WHITE].map(|colour| pixel(&self.layout, colour)));
+        for y in 0..side {
+            for group in 0..side / GROUP {
+                let bits = (0..GROUP).fold(0, |bits, x| {
+                    bits << 1 | u8::from(code.get_module(module(group * GROUP + x), module(y)))
+                });
+                self.surface.put(left + group * GROUP, top + y, &[bits], &[colours]);
+            }
         }
     }
 

@@ -335,3 +335,42 @@ fn answers_that_nobody_reads_are_bounded() {
     screen.write(b"\x1b[5n");
     assert_eq!(screen.take_answers(), b"\x1b[0n");
 }
+
+/// The text of the QR code in the picture.
+fn code(picture: &Picture) -> Option<String> {
+    let (width, height) = (picture.layout.width as usize, picture.layout.height as usize);
+    let grey = |x: usize, y: usize| (picture.pixel(x, y) & 0xff) as u8;
+    let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, grey);
+    let grids = image.detect_grids();
+    grids.first().map(|grid| grid.decode().unwrap().1)
+}
+
+#[test]
+fn last_words_are_a_code_too() {
+    for (rows, columns, lines) in [(50, 160, 1), (50, 160, 12), (48, 128, 25), (30, 80, 3)] {
+        let picture = Picture::of(rows, columns);
+        let words = LastWords::new(Box::new(picture.clone()));
+        let mut text = String::from("eggos: kernel panic: something\n");
+        (0..lines)
+            .for_each(|line| text += &std::format!("  frame {:#x}\n", 0xffff_8000_0000_u64 + line));
+        words.write(text.replace('\n', "\r\n").as_bytes());
+        words.finish();
+        assert_eq!(code(&picture).as_ref(), Some(&text), "{rows} {columns} {lines}");
+        assert_eq!(picture.text()[0], "eggos: kernel panic: something");
+    }
+}
+
+#[test]
+fn more_than_a_code_holds_is_cut_and_small_screens_have_none() {
+    let picture = Picture::of(50, 160);
+    let words = LastWords::new(Box::new(picture.clone()));
+    words.write(&[b'x'; 2000]);
+    words.finish();
+    assert_eq!(code(&picture), Some("x".repeat(858)));
+    let small = Picture::of(5, 12);
+    let words = LastWords::new(Box::new(small.clone()));
+    words.write(b"words");
+    let before = small.pixels.lock().unwrap().clone();
+    words.finish();
+    assert_eq!(*small.pixels.lock().unwrap(), before);
+}

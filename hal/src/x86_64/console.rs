@@ -91,6 +91,8 @@ pub struct Mirror {
     pub write: fn(&[u8]),
     /// Shows bytes, taking no locks and no memory.
     pub write_last: fn(&[u8]),
+    /// Nothing follows.
+    pub finish: fn(),
 }
 
 static MIRROR: Once<Mirror> = Once::new();
@@ -136,6 +138,13 @@ pub(super) fn write_last(bytes: &[u8]) {
     write_unlocked(bytes);
     if let Some(mirror) = MIRROR.get() {
         (mirror.write_last)(bytes);
+    }
+}
+
+/// The last words are written.
+pub(super) fn finish() {
+    if let Some(mirror) = MIRROR.get() {
+        (mirror.finish)();
     }
 }
 

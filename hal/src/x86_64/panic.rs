@@ -73,6 +73,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let _ = write!(control, "panic {}", line.text());
     console::control_unlocked(control.text());
     backtrace();
+    console::finish();
     console::linger();
     power::fail()
 }

@@ -272,6 +272,18 @@ fn panic(mode: &Mode) -> Result<()> {
         bail!("{cell:?}");
     }
     screen.wait_for("frame 0x")?;
+    // The code comes last.
+    let until = Instant::now() + BOOT_LIMIT;
+    loop {
+        let picture = screen.picture()?;
+        match picture.code() {
+            Some(text) if text.contains("eggos: kernel panic: ") && text.contains("frame 0x") => {
+                break;
+            }
+            found if Instant::now() > until => bail!("the code says {found:?}"),
+            _ => thread::sleep(Duration::from_millis(100)),
+        }
+    }
     screen.save()
 }
 
