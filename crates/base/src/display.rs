@@ -28,6 +28,17 @@ pub fn pairs([set, clear]: [u32; 2]) -> Pairs {
     [pair(clear, clear), pair(clear, set), pair(set, clear), pair(set, set)]
 }
 
+/// The pixels of a group, two a word: its bits, the first the uppermost, in its colours.
+#[inline]
+#[must_use]
+pub fn group(bits: u8, pairs: &Pairs) -> [u64; 4] {
+    // Most bytes are 0: between letters, above and below them.
+    match bits {
+        0 => [pairs[0]; 4],
+        bits => [6, 4, 2, 0].map(|shift| pairs[usize::from(bits >> shift & 3)]),
+    }
+}
+
 /// A picture that can only be written: reading a screen's memory is slow.
 pub trait Surface: Send + Sync {
     /// Where its pixels lie.

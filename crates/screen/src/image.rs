@@ -3,7 +3,7 @@
 
 use crate::font::{CELL_HEIGHT, CELL_WIDTH};
 use alloc::vec::Vec;
-use base::display::{Layout, Pairs, Surface};
+use base::display::{Layout, Pairs, Surface, group};
 use core::ops::Range;
 
 /// Words, of two pixels each, in a line of a cell.
@@ -49,11 +49,7 @@ impl Image {
         let strip = self.strips.get_mut(row).and_then(|strip| strip.get_mut(start..));
         let words = strip.map_or(&mut [][..], |words| words.as_chunks_mut::<CELL_WORDS>().0);
         for ((bits, pairs), words) in bits.iter().zip(pairs).zip(words) {
-            // Most bytes are 0: between letters, above and below them.
-            *words = match bits {
-                0 => [pairs[0]; CELL_WORDS],
-                bits => [6, 4, 2, 0].map(|shift| pairs[usize::from(bits >> shift & 3)]),
-            };
+            *words = group(*bits, pairs);
         }
     }
 

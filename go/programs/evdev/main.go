@@ -49,31 +49,49 @@ func grab(file *os.File, on uintptr) error {
 	return nil
 }
 
-func run() error {
+func devices() ([]string, error) {
 	paths, err := filepath.Glob("/dev/input/event*")
 	if err != nil || len(paths) == 0 {
-		return fmt.Errorf("no device: %v", err)
+		return nil, fmt.Errorf("no device: %v", err)
+	}
+	return paths, nil
+}
+
+// identity is the name of a device, and the number of its bus.
+func identity(file *os.File) (string, uint16, error) {
+	name, id := make([]byte, 256), make([]byte, 8)
+	length, err := ioctl(file, eviocgname(len(name)), name)
+	if err != nil {
+		return "", 0, err
+	}
+	if _, err := ioctl(file, eviocgid, id); err != nil {
+		return "", 0, err
+	}
+	return string(name[:length-1]), binary.LittleEndian.Uint16(id), nil
+}
+
+func run() error {
+	paths, err := devices()
+	if err != nil {
+		return err
 	}
 	keyboard, err := os.Open(paths[0])
 	if err != nil {
 		return err
 	}
 	defer keyboard.Close()
-	name, id, bits := make([]byte, 256), make([]byte, 8), make([]byte, 96)
-	length, err := ioctl(keyboard, eviocgname(len(name)), name)
+	name, bus, err := identity(keyboard)
 	if err != nil {
 		return err
 	}
-	if _, err := ioctl(keyboard, eviocgid, id); err != nil {
-		return err
-	}
+	bits := make([]byte, 96)
 	if _, err := ioctl(keyboard, eviocgbit(evKey, len(bits)), bits); err != nil {
 		return err
 	}
 	if bits[keyQ/8]>>(keyQ%8)&1 == 0 {
 		return fmt.Errorf("no key Q: %x", bits)
 	}
-	fmt.Printf("%s: %q bus %#x\n", paths[0], name[:length-1], binary.LittleEndian.Uint16(id))
+	fmt.Printf("%s: %q bus %#x\n", paths[0], name, bus)
 	if err := grab(keyboard, 1); err != nil {
 		return err
 	}
@@ -97,9 +115,9 @@ func run() error {
 
 // Says what devices there are, and what happens at each, until Q goes up.
 func all() error {
-	paths, err := filepath.Glob("/dev/input/event*")
-	if err != nil || len(paths) == 0 {
-		return fmt.Errorf("no device: %v", err)
+	paths, err := devices()
+	if err != nil {
+		return err
 	}
 	events := make(chan string)
 	for _, path := range paths {
@@ -108,19 +126,16 @@ func all() error {
 			return err
 		}
 		defer file.Close()
-		name, id, types := make([]byte, 256), make([]byte, 8), make([]byte, 8)
-		length, err := ioctl(file, eviocgname(len(name)), name)
+		name, bus, err := identity(file)
 		if err != nil {
 			return err
 		}
-		if _, err := ioctl(file, eviocgid, id); err != nil {
-			return err
-		}
+		types := make([]byte, 8)
 		if _, err := ioctl(file, eviocgbit(0, len(types)), types); err != nil {
 			return err
 		}
-		fmt.Printf("%s: %q bus %#x types %#x\n", filepath.Base(path), name[:length-1],
-			binary.LittleEndian.Uint16(id), binary.LittleEndian.Uint32(types))
+		fmt.Printf("%s: %q bus %#x types %#x\n", filepath.Base(path), name, bus,
+			binary.LittleEndian.Uint32(types))
 		go watch(file, events)
 	}
 	fmt.Println("listening")

@@ -4,6 +4,7 @@ use super::boot::map;
 use super::paging::{self, Caching};
 use super::{apic, ioapic};
 use base::PhysAddr;
+use base::display::group;
 use core::ptr;
 
 /// A window of device registers.
@@ -75,10 +76,7 @@ impl MmioWindow {
             return;
         };
         for (bits, words) in bits.iter().zip(words).take(inside) {
-            // Most bytes are 0: between letters, above and below them.
-            let alike = *bits == 0;
-            for shift in [6, 4, 2, 0] {
-                let word = if alike { words[0] } else { words[usize::from(bits >> shift & 3)] };
+            for word in group(*bits, words) {
                 // SAFETY: inside the window, aligned; the window holds no memory of the kernel.
                 unsafe { to.write_volatile(word) };
                 to = to.wrapping_add(1);

@@ -107,10 +107,10 @@ impl InputSource for VirtioInput {
             }
         };
         let place = queue.token(completion.head).cloned();
-        let bytes = place.and_then(|place| self.buffer.as_ref()?.get(place).map(<[u8]>::to_vec));
+        let bytes = place.and_then(|place| self.buffer.as_ref()?.get(place)?.try_into().ok());
         queue.recycle(completion.head);
         queue.publish();
-        let [a, b, c, d, value @ ..] = bytes?.try_into().unwrap_or([0; EVENT_BYTES]);
+        let [a, b, c, d, value @ ..]: [u8; EVENT_BYTES] = bytes?;
         Some(Event {
             kind: u16::from_le_bytes([a, b]),
             code: u16::from_le_bytes([c, d]),

@@ -1,12 +1,11 @@
 //! The power button.
 
-use super::{FRAMES, archive, settings};
+use super::{FRAMES, parts, start};
 use abi::number as nr;
-use bundle::config::{self, Config};
 use hal::sim::{self, Script};
 use std::time::Duration;
 use syscalls::process::ExitStatus;
-use system::{Next, Parts, System};
+use system::{Next, Parts};
 
 /// The set of SIGTERM alone.
 const TERMINATION: u64 = 1 << (15 - 1);
@@ -18,20 +17,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     sim::reset(1, FRAMES);
-    let system = System::new(Parts {
-        archive: archive(),
-        config: Config { network: config::Network::Off, ..settings() },
-        links: Vec::new(),
-        seed: [1; 32],
-        cpus: 1,
-        console_irq: None,
-        display: None,
-        inputs: Vec::new(),
-        button_irq: hal::power::button(),
-        shuffle: None,
-        script: Some(sim::program(program)),
-    })
-    .unwrap_or_else(|error| panic!("the system starts: {error}"));
+    let system = start(Parts { button_irq: hal::power::button(), ..parts(program) });
     let press = hal::clock::now() + Duration::from_secs(1);
     let mut is_pressed = false;
     loop {

@@ -18,7 +18,7 @@ use bundle::config::{self, Config};
 use bundle::{Archive, Metadata, Writer};
 use client::Client;
 use hal::irq::Irq;
-use hal::sim;
+use hal::sim::{self, Script};
 use processors::Processors;
 use std::net::{IpAddr, Ipv4Addr};
 use syscalls::process::ExitStatus;
@@ -133,17 +133,14 @@ fn a_seed_replays_to_the_same_history() {
     assert_eq!(trace(77), trace(77));
 }
 
-#[test]
-fn files_that_are_named_go_back_in_the_end() {
-    let returns = ["/etc/hostname", "/nothing", "/srv"].map(String::from).to_vec();
-    let mut writer = Writer::new();
-    writer.file(config::PATH.as_bytes(), Metadata::root(0o644), b"").expect("a valid entry");
-    writer.file(b"srv/empty", Metadata::root(0o644), b"").expect("a valid entry");
-    writer.file(b"srv/deep/large", Metadata::root(0o644), &[b'x'; 20_000]).expect("a valid entry");
-    sim::reset(1, FRAMES);
-    let system = System::new(Parts {
-        archive: Archive::new(Box::leak(writer.finish().into_boxed_slice())),
-        config: Config { returns, network: config::Network::Off, ..settings() },
+/// A machine of one processor, without a network and devices, that runs this program.
+pub(crate) fn parts<F>(program: impl FnOnce(Script) -> F) -> Parts
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Parts {
+        archive: archive(),
+        config: Config { network: config::Network::Off, ..settings() },
         links: Vec::new(),
         seed: [1; 32],
         cpus: 1,
@@ -152,11 +149,31 @@ fn files_that_are_named_go_back_in_the_end() {
         inputs: Vec::new(),
         button_irq: None,
         shuffle: None,
-        script: Some(sim::program(|script| async move {
-            script.syscall(u64::from(abi::number::EXIT_GROUP), [0; 6]).await;
-        })),
-    })
-    .unwrap_or_else(|error| panic!("the system starts: {error}"));
+        script: Some(sim::program(program)),
+    }
+}
+
+pub(crate) fn start(parts: Parts) -> System {
+    System::new(parts).unwrap_or_else(|error| panic!("the system starts: {error}"))
+}
+
+#[test]
+fn files_that_are_named_go_back_in_the_end() {
+    let returns = ["/etc/hostname", "/nothing", "/srv"].map(String::from).to_vec();
+    let mut writer = Writer::new();
+    writer.file(config::PATH.as_bytes(), Metadata::root(0o644), b"").expect("a valid entry");
+    writer.file(b"srv/empty", Metadata::root(0o644), b"").expect("a valid entry");
+    writer.file(b"srv/deep/large", Metadata::root(0o644), &[b'x'; 20_000]).expect("a valid entry");
+    sim::reset(1, FRAMES);
+    let program = |script: Script| async move {
+        script.syscall(u64::from(abi::number::EXIT_GROUP), [0; 6]).await;
+    };
+    let parts = parts(program);
+    let system = start(Parts {
+        archive: Archive::new(Box::leak(writer.finish().into_boxed_slice())),
+        config: Config { returns, ..parts.config.clone() },
+        ..parts
+    });
     let ended = (0..1000).any(|_| matches!(system.step(), Next::Ended(_)));
     assert!(ended, "the program ends");
     let _ = sim::take_console();

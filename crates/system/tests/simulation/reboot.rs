@@ -1,12 +1,11 @@
 //! reboot(2): who may, what is refused, and what becomes of the machine.
 
-use super::{FRAMES, archive, settings};
+use super::{FRAMES, parts, start};
 use abi::number as nr;
 use base::Errno;
-use bundle::config::{self, Config};
 use hal::sim::{self, Script};
 use syscalls::process::{ExitStatus, MachineEnd};
-use system::{Next, Parts, System};
+use system::Next;
 
 const MAGIC: u64 = 0xfee1_dead;
 const MAGIC2: u64 = 672_274_793;
@@ -17,20 +16,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     sim::reset(1, FRAMES);
-    let system = System::new(Parts {
-        archive: archive(),
-        config: Config { network: config::Network::Off, ..settings() },
-        links: Vec::new(),
-        seed: [1; 32],
-        cpus: 1,
-        console_irq: None,
-        display: None,
-        inputs: Vec::new(),
-        button_irq: None,
-        shuffle: None,
-        script: Some(sim::program(program)),
-    })
-    .unwrap_or_else(|error| panic!("the system starts: {error}"));
+    let system = start(parts(program));
     for _ in 0..10_000 {
         if let Next::Ended(status) = system.step() {
             return status;
