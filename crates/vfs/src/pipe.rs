@@ -49,6 +49,20 @@ impl State {
         }
     }
 
+    /// The same for packets of `wanted` bytes in all, and memory to keep book of what fits: before a byte
+    /// is written, for all that are, are packets. Apart from the usual way, which is short.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    #[cold]
+    fn room_for_packets(&mut self, wanted: usize) -> Result<usize, Errno> {
+        let packets = self.packets.get_or_insert_default();
+        let pages = packets.room(self.ring.capacity);
+        let room = self.ring.room().min(pages.saturating_mul(PIPE_BUF));
+        packets.reserve(room.min(wanted))?;
+        Ok(room)
+    }
+
     fn take_out(&mut self, count: usize) {
         self.ring.consume(count);
         if let Some(packets) = &mut self.packets {
@@ -244,12 +258,7 @@ impl Pipe {
         if state.readers == 0 {
             return Err(Errno::EPIPE);
         }
-        let mut room = state.room();
-        if packets {
-            let capacity = state.ring.capacity;
-            let pages = state.packets.get_or_insert_default().room(capacity);
-            room = room.min(pages.saturating_mul(PIPE_BUF));
-        }
+        let room = if packets { state.room_for_packets(wanted)? } else { state.room() };
         if room == 0 || (wanted <= PIPE_BUF && room < wanted) {
             return Err(Errno::EAGAIN);
         }
@@ -273,7 +282,7 @@ impl Pipe {
         }
         let before = state.ring.length - done;
         if let (true, Some(packets)) = (packets, &mut state.packets) {
-            packets.wrote(before, done)?;
+            packets.wrote(before, done);
         }
         drop(state);
         if done == 0 {

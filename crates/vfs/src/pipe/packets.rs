@@ -40,19 +40,23 @@ impl Packets {
         }
     }
 
-    /// Makes packets of `count` bytes that were written behind `before` others.
+    /// Makes sure that there is memory for packets of `count` bytes.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(super) fn wrote(&mut self, before: usize, count: usize) -> Result<(), Errno> {
-        self.bounds.try_reserve(count.div_ceil(PIPE_BUF)).map_err(|_| Errno::ENOMEM)?;
+    pub(super) fn reserve(&mut self, count: usize) -> Result<(), Errno> {
+        self.bounds.try_reserve(count.div_ceil(PIPE_BUF)).map_err(|_| Errno::ENOMEM)
+    }
+
+    /// Makes packets of `count` bytes that were written behind `before` others. [`Packets::reserve`] was
+    /// called for as many.
+    pub(super) fn wrote(&mut self, before: usize, count: usize) {
         let (mut start, end) = (self.taken + before as u64, self.taken + (before + count) as u64);
         while start < end {
             let next = end.min(start + PIPE_BUF as u64);
             self.bounds.push_back((start, next));
             start = next;
         }
-        Ok(())
     }
 
     /// How many there are.
