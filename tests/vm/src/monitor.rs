@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail};
 pub(crate) struct Monitor {
     stream: UnixStream,
     answers: Lines<BufReader<UnixStream>>,
+    /// What came before a command's answer, and is not waited for yet: what a command brings
+    /// about on another processor may be told first.
+    events: Vec<String>,
 }
 
 impl Monitor {
@@ -18,7 +21,7 @@ impl Monitor {
     pub(crate) fn of(folder: &Path) -> Result<Self> {
         let stream = UnixStream::connect(folder.join(SOCKET)).context("the monitor")?;
         let answers = BufReader::new(stream.try_clone()?).lines();
-        let mut monitor = Self { stream, answers };
+        let mut monitor = Self { stream, answers, events: Vec::new() };
         monitor.execute("qmp_capabilities", "")?;
         Ok(monitor)
     }
@@ -35,14 +38,19 @@ impl Monitor {
             if answer.contains("\"return\"") {
                 return Ok(());
             }
+            if answer.contains("\"event\"") {
+                self.events.push(answer);
+            }
         }
     }
-}
 
-impl Monitor {
     /// Waits for an event (`docs/interop/qemu-qmp-ref`), until the machine ends.
     pub(crate) fn wait_for_event(&mut self, name: &str) -> Result<()> {
         let wanted = format!("\"event\": \"{name}\"");
+        if let Some(at) = self.events.iter().position(|line| line.contains(&wanted)) {
+            self.events.drain(..=at);
+            return Ok(());
+        }
         for line in &mut self.answers {
             if line?.contains(&wanted) {
                 return Ok(());
