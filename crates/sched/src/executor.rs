@@ -17,11 +17,11 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use base::CpuId;
+use base::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use base::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, fence};
 use base::sync::{Rank, SpinLock};
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, fence};
 use core::task::{Context, Poll, Waker};
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -29,14 +29,12 @@ type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Picks which of `count` runnable tasks runs next; a simulation passes a seeded one.
 pub type Shuffle = Box<dyn FnMut(usize) -> usize + Send>;
 
-/// Neither runnable nor running.
+/// A task's state when it waits: neither in a run queue nor being polled.
 const IDLE: u8 = 0;
-/// In a run queue, or about to be put there.
-const QUEUED: u8 = 1;
+/// Woken since its last poll began. It stands in a queue, or will when the poll has ended.
+const WOKEN: u8 = 1;
 /// Being polled.
 const RUNNING: u8 = 2;
-/// Being polled, and woken since the poll began.
-const RUNNING_WOKEN: u8 = 3;
 
 struct Task {
     future: SpinLock<Option<BoxFuture>>,
@@ -47,13 +45,22 @@ struct Task {
 
 impl Task {
     /// Notes a wake-up. True when the task must be put in a queue.
+    ///
+    /// It writes also when the task is woken already: the exchange that begins the next poll reads
+    /// what the last of all writes left, and so sees what this CPU has done before.
     fn note_wake(&self) -> bool {
-        let next = |state| match state {
-            IDLE => Some(QUEUED),
-            RUNNING => Some(RUNNING_WOKEN),
-            _ => None,
-        };
-        self.state.fetch_update(AcqRel, Acquire, next) == Ok(IDLE)
+        self.state.fetch_or(WOKEN, AcqRel) == IDLE
+    }
+
+    /// The poll begins: whoever wakes the task from here on asks for another.
+    fn begin_poll(&self) {
+        self.state.swap(RUNNING, AcqRel);
+    }
+
+    /// The poll has ended. True when the task was woken meanwhile.
+    fn end_poll(&self) -> bool {
+        self.state.compare_exchange(RUNNING, IDLE, AcqRel, Acquire).is_err()
+            && self.state.fetch_and(!RUNNING, AcqRel) & WOKEN != 0
     }
 }
 
@@ -134,7 +141,7 @@ impl RunQueues {
         self.live.fetch_add(1, Relaxed);
         let task = Arc::new(Task {
             future: SpinLock::ranked(Rank::Task, Some(Box::pin(future))),
-            state: AtomicU8::new(QUEUED),
+            state: AtomicU8::new(WOKEN),
             affinity,
             queues: Arc::clone(self),
         });
@@ -213,7 +220,7 @@ impl Executor {
         let cpu = hal::cpu::current();
         let Some(task) = self.pick(cpu) else { return false };
         self.queues.share();
-        task.state.store(RUNNING, Release);
+        task.begin_poll();
         let waker = Waker::from(Arc::clone(&task));
         let mut slot = task.future.lock();
         if let Some(future) = slot.as_mut() {
@@ -227,8 +234,7 @@ impl Executor {
             }
         }
         drop(slot);
-        if task.state.compare_exchange(RUNNING, IDLE, AcqRel, Acquire).is_err() {
-            task.state.store(QUEUED, Release);
+        if task.end_poll() {
             *self.queues.of(cpu).yielded.lock() = Some(task);
         }
         true
@@ -338,33 +344,4 @@ pub fn yield_now() -> impl Future<Output = ()> + Send {
         context.waker().wake_by_ref();
         Poll::Pending
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::WaitQueue;
-
-    /// A task that yields stands behind what was woken before the next one is picked.
-    #[test]
-    fn yielding_lets_woken_tasks_go_first() {
-        let executor = Executor::new(1);
-        let order = Arc::new(SpinLock::new(alloc::vec::Vec::new()));
-        let queue = Arc::new(WaitQueue::new());
-        let (log, wait) = (Arc::clone(&order), Arc::clone(&queue));
-        executor.spawn(async move {
-            wait.wait().await;
-            log.lock().push("woken");
-        });
-        let log = Arc::clone(&order);
-        executor.spawn(async move {
-            yield_now().await;
-            log.lock().push("yielded");
-        });
-        assert!(executor.run_one() && executor.run_one());
-        queue.wake_all();
-        while executor.run_one() {}
-        assert_eq!(*order.lock(), ["woken", "yielded"]);
-        assert_eq!(executor.live(), 0);
-    }
 }

@@ -1,7 +1,9 @@
-//! The wait queue and the futex table, step by step. (`loom.rs` has them used at once.)
+//! The executor, the wait queue and the futex table, step by step. (`loom.rs` and `loom_executor.rs` have
+//! them used at once.)
 
 use base::UserAddr;
-use sched::{FutexTable, FutexWait, WaitQueue};
+use base::sync::SpinLock;
+use sched::{Executor, FutexTable, FutexWait, WaitQueue, yield_now};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,4 +71,27 @@ fn waking_all_ends_though_they_come_back() {
     assert_eq!(queue.wake_all(), 1);
     assert_eq!(insistent.woken.load(Ordering::Relaxed), 1);
     assert!(!queue.is_empty());
+}
+
+/// A task that yields stands behind what was woken before the next one is picked.
+#[test]
+fn yielding_lets_woken_tasks_go_first() {
+    let executor = Executor::new(1);
+    let order = Arc::new(SpinLock::new(Vec::new()));
+    let queue = Arc::new(WaitQueue::new());
+    let (log, wait) = (Arc::clone(&order), Arc::clone(&queue));
+    executor.spawn(async move {
+        wait.wait().await;
+        log.lock().push("woken");
+    });
+    let log = Arc::clone(&order);
+    executor.spawn(async move {
+        yield_now().await;
+        log.lock().push("yielded");
+    });
+    assert!(executor.run_one() && executor.run_one());
+    queue.wake_all();
+    while executor.run_one() {}
+    assert_eq!(*order.lock(), ["woken", "yielded"]);
+    assert_eq!(executor.live(), 0);
 }

@@ -12,6 +12,8 @@ mod rank;
 #[cfg(test)]
 mod tests;
 
+/// Of the kernel's own use: what is named through here can be looked at by loom, with its atomics.
+pub use core::sync::atomic;
 pub use rank::Rank;
 pub use spin::{LazyLock, Once};
 
