@@ -11,6 +11,7 @@ pub(crate) mod capability {
     pub(crate) const SETPCAP: u32 = 8;
     pub(crate) const SYS_BOOT: u32 = 22;
     pub(crate) const SYS_NICE: u32 = 23;
+    pub(crate) const SYS_RESOURCE: u32 = 24;
     /// The highest (`CAP_CHECKPOINT_RESTORE`).
     pub(crate) const LAST: u32 = 40;
     pub(crate) const ALL: u64 = (1 << (LAST + 1)) - 1;

@@ -1,7 +1,7 @@
 //! Changing files' attributes and lengths; extended attributes.
 
 use crate::call::Call;
-use crate::files::{find, place_of};
+use crate::files::{find, place_of, raised};
 use crate::table::{Row, full, partial};
 use crate::trace::Argument::{self, DirFd, Fd, Flags, Hex, Int, Mode, Path, Size};
 use abi::file::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
@@ -127,7 +127,7 @@ fn length(call: &Call<'_>, index: usize) -> Result<u64, Errno> {
 fn truncate_path(call: &Call<'_>) -> Result<usize, Errno> {
     let bytes = length(call, 1)?;
     let place = path_place(call, CWD, 0, 0)?;
-    truncate(&place, bytes)?;
+    raised(call.thread, truncate(&place, bytes))?;
     cut(call, &place.inode, bytes)
 }
 
@@ -139,13 +139,14 @@ fn ftruncate(call: &Call<'_>) -> Result<usize, Errno> {
     if place.inode.kind() != FileType::Regular || open.writable().is_err() {
         return Err(Errno::EINVAL);
     }
-    truncate(place, bytes)?;
+    raised(call.thread, truncate(place, bytes))?;
     cut(call, &place.inode, bytes)
 }
 
 fn fallocate(call: &Call<'_>) -> Result<usize, Errno> {
     let (offset, length) = (call.long(2).cast_signed(), call.long(3).cast_signed());
-    call.open_file(0)?.allocate(call.unsigned(1), offset, length).map(|()| 0)
+    let open = call.open_file(0)?;
+    raised(call.thread, open.allocate(call.unsigned(1), offset, length)).map(|()| 0)
 }
 
 fn chmod(call: &Call<'_>, place: Result<Place, Errno>, mode: usize) -> Result<usize, Errno> {

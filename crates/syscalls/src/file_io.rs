@@ -1,7 +1,7 @@
 //! Reading and writing.
 
 use crate::call::{Call, Outcome};
-use crate::files::{transfer, write_all};
+use crate::files::{raised, transfer, write_all};
 use crate::table::{Row, full, partial};
 use crate::trace::Argument::{Bytes, Fd, Flags, Hex, Int, Name, Out, Size};
 use abi::number as nr;
@@ -163,7 +163,8 @@ fn pwrite64(call: &Call<'_>) -> Result<usize, Errno> {
     let offset = offset(call, 3)?;
     let open = call.open_file(0)?;
     let length = transfer_length(call, 2)?;
-    open.write_at(offset, &mut UserSource::new(call.memory(), call.address(1), length))
+    let mut source = UserSource::new(call.memory(), call.address(1), length);
+    raised(call.thread, open.write_at(offset, &mut source))
 }
 
 fn preadv(call: &Call<'_>) -> Result<usize, Errno> {
@@ -177,7 +178,8 @@ fn pwritev(call: &Call<'_>) -> Result<usize, Errno> {
     let offset = offset(call, 3)?;
     let open = call.open_file(0)?;
     let pieces = pieces(call)?;
-    open.write_at(offset, &mut UserSource::gather(call.memory(), &pieces))
+    let mut source = UserSource::gather(call.memory(), &pieces);
+    raised(call.thread, open.write_at(offset, &mut source))
 }
 
 /// Flags of preadv2 and pwritev2.
@@ -219,22 +221,23 @@ fn pwritev2(call: &Call<'_>) -> Result<Outcome, Errno> {
     if flags & rwf::NO_APPEND != 0 && !uses_own_offset(call) {
         let (offset, open, pieces) = (offset(call, 3)?, call.open_file(0)?, pieces(call)?);
         let file = open.writable()?;
-        let written = file.write(offset, &mut UserSource::gather(call.memory(), &pieces))?;
-        return Ok(Ok(written).into());
+        let written = file.write(offset, &mut UserSource::gather(call.memory(), &pieces));
+        return Ok(raised(call.thread, written).into());
     }
     if flags & rwf::APPEND != 0 {
         let open = call.open_file(0)?;
         let pieces = pieces(call)?;
         let file = open.writable()?;
-        let written = file.append(&mut UserSource::gather(call.memory(), &pieces))?;
-        return Ok(Ok(written.0).into());
+        let written = file.append(&mut UserSource::gather(call.memory(), &pieces));
+        return Ok(raised(call.thread, written).map(|written| written.0).into());
     }
     if !uses_own_offset(call) {
         return pwritev(call).map(|count| Ok(count).into());
     }
     if flags & rwf::NOWAIT != 0 {
         let (open, pieces) = (call.open_file(0)?, pieces(call)?);
-        return open.write(&mut UserSource::gather(call.memory(), &pieces)).map(|n| Ok(n).into());
+        let written = open.write(&mut UserSource::gather(call.memory(), &pieces));
+        return Ok(raised(call.thread, written).into());
     }
     writev(call)
 }

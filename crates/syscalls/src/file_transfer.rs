@@ -5,7 +5,7 @@
 
 use crate::call::{Call, Failure, Outcome, Restart};
 use crate::file_io::outcome;
-use crate::files::raise_pipe;
+use crate::files::{raise_for, raised};
 use crate::table::{Row, full, partial};
 use crate::thread::Thread;
 use crate::trace::Argument::{Fd, Flags, Hex, Size};
@@ -273,7 +273,7 @@ impl Sending {
     /// What was sent counts, whatever ended it; the offset moves on.
     fn finish(&self, failed: Option<Errno>) -> Result<usize, Errno> {
         let result = failed.map_or(Ok(self.done), Err);
-        raise_pipe(&self.thread, &result);
+        raise_for(&self.thread, &result);
         if self.done == 0 {
             return result;
         }
@@ -363,7 +363,7 @@ fn splice(call: &Call<'_>) -> Result<Outcome, Errno> {
     let thread = Arc::clone(call.thread);
     two_files(call, from, to, blocking, move |from, to| {
         let result = splice_some(from, from_offset, to, to_offset, limit);
-        raise_pipe(&thread, &result);
+        raise_for(&thread, &result);
         let count = result?;
         let memory = &thread.process.memory;
         for (at, offset) in [(from_at, from_offset), (to_at, to_offset)] {
@@ -399,7 +399,7 @@ fn vmsplice(call: &Call<'_>) -> Result<Outcome, Errno> {
             return open.read(&mut UserSink::scatter(memory, &pieces));
         }
         let result = open.write(&mut UserSource::gather(memory, &pieces));
-        raise_pipe(&thread, &result);
+        raise_for(&thread, &result);
         result
     })
 }
@@ -422,7 +422,7 @@ fn tee(call: &Call<'_>) -> Result<Outcome, Errno> {
             return Err(Errno::EINVAL);
         };
         let result = source.move_to(sink, limit, true);
-        raise_pipe(&thread, &result);
+        raise_for(&thread, &result);
         result
     })
 }
@@ -494,7 +494,10 @@ fn copy_file_range(call: &Call<'_>) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     let mut source = FileSource::new(&**from.file(), source_at, length)?;
-    let count = if source.remaining() == 0 { 0 } else { to.write_at(target_at, &mut source)? };
+    let count = match source.remaining() {
+        0 => 0,
+        _ => raised(call.thread, to.write_at(target_at, &mut source))?,
+    };
     for (open, at, offset) in [(&from, from_at, source_at), (&to, to_at, target_at)] {
         let end = offset + count as u64;
         if at.is_null() {

@@ -1,8 +1,8 @@
 //! What the calls about files share: paths, descriptors, waiting.
 
 use crate::call::{Call, Failure, Outcome, Restart};
-use crate::process::Process;
-use crate::signal::{SIGPIPE, SignalInfo};
+use crate::process::{PROCESS_ID, Process};
+use crate::signal::{Origin, SIGPIPE, SIGXFSZ, SignalInfo, code};
 use crate::thread::Thread;
 use abi::file::{AT_EMPTY_PATH, AT_FDCWD};
 use alloc::sync::Arc;
@@ -117,12 +117,32 @@ pub(crate) fn deadline_of(open: &OpenFile, write: bool) -> Option<Instant> {
     open.file().time_limit(write).map(|limit: Duration| hal::clock::now() + limit)
 }
 
-/// Sends SIGPIPE if a write ended with `EPIPE`.
-pub(crate) fn raise_pipe<T>(thread: &Thread, result: &Result<T, Errno>) {
-    if matches!(result, Err(Errno::EPIPE)) {
-        // A full signal queue is no reason to fail differently.
-        let _ = thread.send_signal(SignalInfo::from_kernel(SIGPIPE));
+/// Sends the signal that goes with a write's error: SIGPIPE with `EPIPE`, SIGXFSZ with `EFBIG` if that
+/// came of RLIMIT_FSIZE.
+#[inline]
+pub(crate) fn raise_for<T>(thread: &Thread, result: &Result<T, Errno>) {
+    if let Err(errno @ (Errno::EPIPE | Errno::EFBIG)) = result {
+        raise(thread, *errno);
     }
+}
+
+#[cold]
+fn raise(thread: &Thread, errno: Errno) {
+    let signal = match errno {
+        Errno::EPIPE => SIGPIPE,
+        _ if thread.process.limits.lock().file_bytes() != u64::MAX => SIGXFSZ,
+        _ => return,
+    };
+    // Linux sends both as if the thread did it itself.
+    let origin = Origin::Process(PROCESS_ID);
+    // A full signal queue is no reason to fail differently.
+    let _ = thread.send_signal(SignalInfo { signal, code: code::SI_USER, origin });
+}
+
+/// As [`raise_for`], passing the result on.
+pub(crate) fn raised<T>(thread: &Thread, result: Result<T, Errno>) -> Result<T, Errno> {
+    raise_for(thread, &result);
+    result
 }
 
 /// Makes a transfer that may have to wait: at once if possible, without allocating. `attempt` is
@@ -189,7 +209,7 @@ pub(crate) fn write_all(
     mut attempt: impl FnMut(&Mm, &OpenFile, usize) -> Result<usize, Errno> + Send + 'static,
 ) -> Outcome {
     let first = attempt(call.memory(), &open, 0);
-    raise_pipe(call.thread, &first);
+    raise_for(call.thread, &first);
     let done = match first {
         Ok(done) if done < total => done,
         Err(Errno::EAGAIN) => 0,
@@ -223,7 +243,7 @@ async fn write_rest(
             Ok(count) => done += count,
             Err(failure) => {
                 if let Failure::Errno(errno) = failure {
-                    raise_pipe::<()>(thread, &Err(errno));
+                    raise_for::<()>(thread, &Err(errno));
                 }
                 if done == 0 {
                     return Err(failure);

@@ -2,6 +2,7 @@
 //! getrandom.
 
 use crate::call::{Call, Outcome};
+use crate::credentials::capability;
 use crate::process::PROCESS_ID;
 use crate::table::{Row, full, partial};
 use crate::thread::Thread;
@@ -24,6 +25,12 @@ const RESOURCES: &[(u64, &str)] = &[
     (7, "RLIMIT_NOFILE"),
     (8, "RLIMIT_MEMLOCK"),
     (9, "RLIMIT_AS"),
+    (10, "RLIMIT_LOCKS"),
+    (11, "RLIMIT_SIGPENDING"),
+    (12, "RLIMIT_MSGQUEUE"),
+    (13, "RLIMIT_NICE"),
+    (14, "RLIMIT_RTPRIO"),
+    (15, "RLIMIT_RTTIME"),
 ];
 
 /// The calls of this family.
@@ -54,12 +61,21 @@ pub const ROWS: &[Row] = &[
 ];
 
 const NICE_NOTE: &str = "kept and reported; threads take turns whatever it is";
-const LIMITS_NOTE: &str = "kept and reported; RLIMIT_NOFILE, AS and DATA are enforced";
+const LIMITS_NOTE: &str = "kept and reported; FSIZE, NOFILE, AS, DATA and SIGPENDING are enforced";
 /// Number of resources (`RLIM_NLIMITS`).
 const RESOURCE_COUNT: usize = 16;
+const RLIMIT_FSIZE: usize = 1;
 const RLIMIT_DATA: usize = 2;
+const RLIMIT_STACK: usize = 3;
+const RLIMIT_CORE: usize = 4;
+const RLIMIT_NPROC: usize = 6;
 const RLIMIT_NOFILE: usize = 7;
+const RLIMIT_MEMLOCK: usize = 8;
 const RLIMIT_AS: usize = 9;
+const RLIMIT_SIGPENDING: usize = 11;
+const RLIMIT_MSGQUEUE: usize = 12;
+const RLIMIT_NICE: usize = 13;
+const RLIMIT_RTPRIO: usize = 14;
 const INFINITY: u64 = u64::MAX;
 /// Highest limit of descriptors (`fs.nr_open`).
 pub const DESCRIPTORS_MAX: u64 = 1 << 20;
@@ -83,20 +99,42 @@ impl Default for Limits {
     /// what a container engine does, and programs that do not raise the soft limit themselves
     /// (Go's runtime before 1.19) profit.
     fn default() -> Self {
+        /// Linux allows half as many threads, and as many signals, as its own stacks of threads fill an
+        /// eighth of the memory (`set_max_threads`).
+        const BYTES_PER_THREAD: u64 = 8 * (16 << 10);
+        const THREADS_MIN: u64 = 20;
+        let memory = hal::memory::statistics().total.saturating_mul(base::PAGE_SIZE);
+        let threads = (memory / BYTES_PER_THREAD).max(THREADS_MIN) / 2;
         let mut limits = [Limit { soft: INFINITY, hard: INFINITY }; RESOURCE_COUNT];
-        limits[3].soft = 8 << 20;
-        limits[4].soft = 0;
-        limits[RLIMIT_NOFILE] = Limit { soft: DESCRIPTORS_MAX, hard: DESCRIPTORS_MAX };
-        limits[8] = Limit { soft: 8 << 20, hard: 8 << 20 };
-        // MSGQUEUE, NICE, RTPRIO.
-        limits[12] = Limit { soft: 819_200, hard: 819_200 };
-        limits[13] = Limit { soft: 0, hard: 0 };
-        limits[14] = Limit { soft: 0, hard: 0 };
+        let mut both = |resource: usize, value| {
+            if let Some(limit) = limits.get_mut(resource) {
+                *limit = Limit { soft: value, hard: value };
+            }
+        };
+        both(RLIMIT_NPROC, threads);
+        both(RLIMIT_NOFILE, DESCRIPTORS_MAX);
+        both(RLIMIT_MEMLOCK, 8 << 20);
+        both(RLIMIT_SIGPENDING, threads);
+        both(RLIMIT_MSGQUEUE, 819_200);
+        both(RLIMIT_NICE, 0);
+        both(RLIMIT_RTPRIO, 0);
+        limits[RLIMIT_STACK].soft = 8 << 20;
+        limits[RLIMIT_CORE].soft = 0;
         Self(limits)
     }
 }
 
 impl Limits {
+    /// The soft limit of a file's length, in bytes.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.0[RLIMIT_FSIZE].soft
+    }
+
+    /// The soft limit of signals that wait in queues.
+    pub(crate) fn signals(&self) -> usize {
+        usize::try_from(self.0[RLIMIT_SIGPENDING].soft).unwrap_or(usize::MAX)
+    }
+
     /// The soft limit of descriptors.
     #[must_use]
     pub fn descriptors(&self) -> u64 {
@@ -125,14 +163,20 @@ fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<
         if resource == RLIMIT_NOFILE && new.hard > DESCRIPTORS_MAX {
             return Err(Errno::EPERM);
         }
+        let may = call.thread.credentials.lock().capabilities.has(capability::SYS_RESOURCE);
+        if new.hard > old.hard && !may {
+            return Err(Errno::EPERM);
+        }
         *slot = new;
     }
-    let descriptors = limits.descriptors();
+    let (descriptors, file_bytes) = (limits.descriptors(), limits.file_bytes());
     let memory_limited = limits.address_space() != INFINITY || limits.data() != INFINITY;
     drop(limits);
     call.process().memory_limited.store(memory_limited, Ordering::Relaxed);
-    if resource == RLIMIT_NOFILE && new.is_some() {
-        call.process().descriptor_limit_changed(descriptors);
+    match resource {
+        RLIMIT_NOFILE if new.is_some() => call.process().descriptor_limit_changed(descriptors),
+        RLIMIT_FSIZE if new.is_some() => call.process().vfs.limit_files(file_bytes),
+        _ => {}
     }
     Ok(old)
 }
@@ -271,8 +315,7 @@ fn getpriority(call: &mut Call<'_>) -> Outcome {
 
 fn setpriority(call: &mut Call<'_>) -> Outcome {
     let nice = call.int(2).clamp(-20, 19);
-    let may =
-        call.thread.credentials.lock().capabilities.has(crate::credentials::capability::SYS_NICE);
+    let may = call.thread.credentials.lock().capabilities.has(capability::SYS_NICE);
     let set = |threads: Vec<Arc<Thread>>| {
         for thread in threads {
             let mut settings = thread.settings.lock();

@@ -155,7 +155,7 @@ impl Process {
              Groups:\t{groups} \nVmPeak:\t{5:8} kB\nVmSize:\t{6:8} kB\nVmLck:\t{7:8} kB\n\
              VmHWM:\t{8:8} kB\nVmRSS:\t{8:8} kB\nRssAnon:\t{8:8} kB\nRssFile:\t       0 kB\n\
              RssShmem:\t       0 kB\nVmData:\t{9:8} kB\nVmStk:\t{10:8} kB\nVmExe:\t{11:8} kB\n\
-             VmLib:\t       0 kB\nVmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t0/1024\n",
+             VmLib:\t       0 kB\nVmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t{16}/{17}\n",
             user.real,
             user.effective,
             group.real,
@@ -172,6 +172,8 @@ impl Process {
             user.files,
             group.saved,
             group.files,
+            self.counted_signals(),
+            self.limits.lock().signals(),
         );
         let _ = write!(
             text,

@@ -257,7 +257,8 @@ impl Process {
         if self.is_ignored(info.signal) {
             return Ok(false);
         }
-        self.pending.lock().push(info)?;
+        let has_room = self.has_signal_room(&info);
+        self.pending.lock().push(info, has_room)?;
         let threads: Vec<_> = self.threads.lock().values().cloned().collect();
         let taker = first.into_iter().chain(&threads).find(|thread| thread.accepts(info.signal));
         if let Some(thread) = taker {
@@ -265,6 +266,24 @@ impl Process {
         }
         self.signal_sent.notify(PollEvents::IN);
         Ok(true)
+    }
+
+    /// How many signals and timers RLIMIT_SIGPENDING counts.
+    pub(crate) fn counted_signals(&self) -> usize {
+        let threads: Vec<_> = self.threads.lock().values().cloned().collect();
+        let own = |thread: &Arc<Thread>| thread.signals.lock().pending.counted();
+        let of_threads: usize = threads.iter().map(own).sum();
+        let shared = self.pending.lock().counted();
+        of_threads + shared + self.timers.count()
+    }
+
+    /// True when RLIMIT_SIGPENDING allows to queue one more.
+    pub(crate) fn has_signal_room(&self, info: &SignalInfo) -> bool {
+        if !info.is_counted() {
+            return true;
+        }
+        let limit = self.limits.lock().signals();
+        self.counted_signals() < limit
     }
 
     /// Takes back the signals of a timer that are pending.

@@ -2,7 +2,7 @@
 
 use crate::call::{Call, Failure, Outcome, Restart};
 use crate::file_io::outcome;
-use crate::files::{deadline_of, raise_pipe};
+use crate::files::{deadline_of, raise_for};
 use crate::process::Process;
 use crate::socket_address::{Address, Destination};
 use crate::socket_control::{read_control, write_control};
@@ -121,7 +121,7 @@ fn send(call: &Call<'_>, open: Arc<OpenFile>, flags: u32, message: Outgoing) -> 
     let total = message.total();
     let first = message.attempt(call.memory(), &open, 0);
     if !silent {
-        raise_pipe(call.thread, &first);
+        raise_for(call.thread, &first);
     }
     let done = match first {
         Ok(done) if done < total => done,
@@ -155,7 +155,7 @@ async fn send_rest(
             Ok(count) => done += count,
             Err(failure) => {
                 if let (Failure::Errno(errno), false) = (failure, silent) {
-                    raise_pipe::<()>(thread, &Err(errno));
+                    raise_for::<()>(thread, &Err(errno));
                 }
                 return if done == 0 { Err(failure) } else { Ok(done) };
             }

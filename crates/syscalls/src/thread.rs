@@ -115,13 +115,14 @@ impl Thread {
     /// As [`Thread::send_signal`]; `false`: the signal is ignored.
     pub(crate) fn queue(&self, info: SignalInfo) -> Result<bool, Errno> {
         let ignored = self.process.action(info.signal).is_ignored(info.signal);
+        let has_room = self.process.has_signal_room(&info);
         {
             let mut signals = self.signals.lock();
             let bit = info.signal_bit();
             if ignored && signals.mask & bit == 0 && signals.awaited & bit == 0 {
                 return Ok(false);
             }
-            signals.pending.push(info)?;
+            signals.pending.push(info, has_room)?;
         }
         self.call_attention();
         self.process.signal_sent.notify(PollEvents::IN);

@@ -163,6 +163,10 @@ fn timer_create(call: &Call<'_>) -> Result<usize, Errno> {
     };
     // Everything that can be refused, before a number is taken.
     notice(call, 0, event)?;
+    let limit = call.process().limits.lock().signals();
+    if call.process().counted_signals() >= limit {
+        return Err(Errno::EAGAIN);
+    }
     let process = Arc::downgrade(call.process());
     let id = call.process().timers.insert(|id| {
         let notice = notice(call, id, event).unwrap_or(Notice::Nothing);

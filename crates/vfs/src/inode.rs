@@ -50,6 +50,9 @@ pub trait FileSystem: Send + Sync {
     fn is_read_only(&self) -> bool {
         false
     }
+
+    /// RLIMIT_FSIZE is now so many bytes. For file systems whose files grow: growing beyond is `EFBIG`.
+    fn limit_files(&self, _bytes: u64) {}
 }
 
 /// What to make in a directory.

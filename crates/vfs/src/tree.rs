@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::file::FileRef;
-use crate::inode::{Inode, InodeId, InodeRef, Place};
+use crate::inode::{FileSystem, Inode, InodeId, InodeRef, Place};
 use crate::memory::MemoryFs;
 use crate::metadata::{FileType, Metadata};
 use crate::path::{At, End, Walk};
@@ -84,6 +84,15 @@ impl Vfs {
     #[must_use]
     pub fn nameless(&self) -> &Arc<MemoryFs> {
         &self.nameless
+    }
+
+    /// RLIMIT_FSIZE: no file may grow beyond so many bytes. The limit is the tree's, as there is one
+    /// process.
+    pub fn limit_files(&self, bytes: u64) {
+        self.nameless.limit_files(bytes);
+        for mount in &*self.mounts.lock() {
+            mount.root.file_system().limit_files(bytes);
+        }
     }
 
     /// The root directory.

@@ -1,13 +1,22 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"syscall"
+	"time"
+	"unsafe"
 
 	"github.com/eggos/eggos/go/programs/internal/check"
 )
 
 const (
-	sysMembarrier = 324
+	sysMembarrier    = 324
+	rlimitNproc      = 6
+	rlimitSigpending = 11
+	rlimitMsgqueue   = 12
+	siQueue          = -1
+	capSysResource   = 24
 )
 
 // memoryLimits: RLIMIT_AS and RLIMIT_DATA.
@@ -38,6 +47,84 @@ func memoryLimits() {
 		check.Equal("data", maps(syscall.PROT_READ|syscall.PROT_WRITE), error(syscall.ENOMEM))
 		check.NoError("data: what is only reserved", maps(syscall.PROT_NONE))
 		check.NoError("data: what is only read", maps(syscall.PROT_READ))
+	})
+}
+
+// signalLimit: RLIMIT_SIGPENDING bounds what waits in queues, SigQ counts it.
+func signalLimit() {
+	var before, threads, messages syscall.Rlimit
+	check.NoError("signal limit: before", syscall.Getrlimit(rlimitSigpending, &before))
+	check.NoError("signal limit: threads", syscall.Getrlimit(rlimitNproc, &threads))
+	check.NoError("signal limit: messages", syscall.Getrlimit(rlimitMsgqueue, &messages))
+	check.That("signal limit: some", before.Cur > 0 && before.Cur <= before.Max, before)
+	check.Equal("message limit", messages.Cur, uint64(819200))
+	// Other programs of the user count, too.
+	var queued, most uint64
+	fmt.Sscanf(statusOf("SigQ"), "%d/%d", &queued, &most)
+	check.Equal("status: SigQ: the limit", most, before.Cur)
+	limit := before
+	limit.Cur = queued + 5
+	check.NoError("signal limit: set", syscall.Setrlimit(rlimitSigpending, &limit))
+	const s = syscall.Signal(45)
+	blocked(bit(s), func() {
+		pid, tid := uintptr(os.Getpid()), uintptr(syscall.Gettid())
+		var info [128]byte
+		code := int32(siQueue)
+		*(*int32)(unsafe.Pointer(&info[8])) = code
+		queue := func() error {
+			_, err := call(syscall.SYS_RT_TGSIGQUEUEINFO, pid, tid, uintptr(s), at(unsafe.Pointer(&info)))
+			return err
+		}
+		for i := 0; i < 5; i++ {
+			check.NoError("signal limit: queue", queue())
+		}
+		check.Equal("signal limit: one more", queue(), error(syscall.EAGAIN))
+		fails("signal limit: tgkill", syscall.EAGAIN, syscall.SYS_TGKILL, pid, tid, uintptr(s))
+		check.Equal("status: SigQ", statusOf("SigQ"), fmt.Sprintf("%[1]d/%[1]d", limit.Cur))
+		event := sigevent{signal: int32(s), notify: 1}
+		_, err := create(1, &event)
+		check.Equal("signal limit: timer_create", err, error(syscall.EAGAIN))
+		_, err = call(syscall.SYS_TGKILL, pid, tid, uintptr(syscall.SIGURG))
+		check.NoError("signal limit: a standard one needs no place", err)
+		for i := 0; i < 5; i++ {
+			got, _, err := wait(bit(s), time.Second)
+			check.That("signal limit: one comes", got == int(s) && err == nil, got, err)
+		}
+		_, _, err = wait(bit(s), 0)
+		check.Equal("signal limit: no more", err, error(syscall.EAGAIN))
+		check.NoError("signal limit: room again", queue())
+		wait(bit(s), time.Second)
+	})
+	check.NoError("signal limit: set back", syscall.Setrlimit(rlimitSigpending, &before))
+}
+
+// raisingLimits: who may raise what.
+func raisingLimits() {
+	apart(func() {
+		var before syscall.Rlimit
+		check.NoError("limits: before", syscall.Getrlimit(rlimitMsgqueue, &before))
+		set := func(soft, hard uint64) error {
+			_, err := call(syscall.SYS_SETRLIMIT, rlimitMsgqueue, at(unsafe.Pointer(&syscall.Rlimit{Cur: soft, Max: hard})))
+			return err
+		}
+		check.Equal("limits: soft above hard", set(2, 1), error(syscall.EINVAL))
+		check.NoError("limits: lower", set(1000, 2000))
+		sets := capabilities()
+		// A container's root may not.
+		may := sets[0].effective>>capSysResource&1 != 0
+		if may {
+			check.NoError("limits: root raises", set(1000, 3000))
+			sets[0].effective &^= 1 << capSysResource
+			check.NoError("limits: less capable", setCapabilities(sets))
+		}
+		check.Equal("limits: not raised", set(1000, 3001), error(syscall.EPERM))
+		check.NoError("limits: lowered", set(1000, 1500))
+		check.NoError("limits: soft up to hard", set(1500, 1500))
+		if may {
+			sets[0].effective |= 1 << capSysResource
+			check.NoError("limits: as capable as before", setCapabilities(sets))
+			check.NoError("limits: back", set(before.Cur, before.Max))
+		}
 	})
 }
 

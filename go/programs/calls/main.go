@@ -30,6 +30,8 @@ func main() {
 	check.Within("niceness", time.Minute, niceness)
 	check.Within("scheduling", time.Minute, scheduling)
 	check.Within("memory limits", time.Minute, memoryLimits)
+	check.Within("signal limit", time.Minute, signalLimit)
+	check.Within("raising limits", time.Minute, raisingLimits)
 	check.Within("growing", time.Minute, growing)
 	check.Within("barriers", time.Minute, barriers)
 	check.Done()

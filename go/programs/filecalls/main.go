@@ -50,7 +50,7 @@ func main() {
 		{"rename", rename}, {"copy", copyRange}, {"blocking", blocking}, {"events", events},
 		{"sealed mappings", sealedMappings}, {"vector flags", vectorFlags}, {"folder as root", ownFolder},
 		{"names", namesForNothing}, {"packets", packets}, {"whiteout", whiteout}, {"owners", owners}, {"in flight", inFlight},
-		{"long", long},
+		{"length limit", lengthLimit}, {"long", long},
 	} {
 		check.Within(part.name, time.Minute, part.body)
 	}

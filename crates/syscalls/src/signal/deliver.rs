@@ -139,7 +139,7 @@ fn force(thread: &Arc<Thread>, info: SignalInfo) {
             signals.mask &= !bit;
         }
         // A full queue cannot happen to a fault: standard signals are merged.
-        let _ = signals.pending.push(info);
+        let _ = signals.pending.push(info, true);
     }
     thread.call_attention();
 }

@@ -9,9 +9,6 @@ use base::{Errno, Pid, Signal, UserAddr};
 /// SIGKILL and SIGSTOP, as mask bits.
 pub(crate) const UNBLOCKABLE: u64 = 1 << (SIGKILL.0 - 1) | 1 << (SIGSTOP.0 - 1);
 
-/// How many real-time signals may be queued for one target.
-const QUEUE_LIMIT: usize = 1024;
-
 macro_rules! signals {
     ($($name:ident = $number:literal;)*) => {
         $(#[doc = concat!("Signal ", stringify!($number), ", see signal(7).")]
@@ -22,7 +19,7 @@ macro_rules! signals {
 signals! {
     SIGINT = 2; SIGQUIT = 3; SIGILL = 4; SIGTRAP = 5; SIGBUS = 7; SIGFPE = 8; SIGKILL = 9;
     SIGSEGV = 11; SIGPIPE = 13; SIGALRM = 14; SIGTERM = 15; SIGCHLD = 17; SIGCONT = 18; SIGSTOP = 19;
-    SIGTSTP = 20; SIGTTIN = 21; SIGTTOU = 22; SIGURG = 23; SIGVTALRM = 26; SIGPROF = 27;
+    SIGTSTP = 20; SIGTTIN = 21; SIGTTOU = 22; SIGURG = 23; SIGXFSZ = 25; SIGVTALRM = 26; SIGPROF = 27;
     SIGWINCH = 28;
 }
 
@@ -104,6 +101,13 @@ impl SignalInfo {
         1 << (u32::from(self.signal.0).wrapping_sub(1) & 63)
     }
 
+    /// True when RLIMIT_SIGPENDING counts it: every one that is queued. Timers have their place from the
+    /// start, and a standard signal needs none of its own.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.signal.0 >= 32 && !matches!(self.origin, Origin::Timer { .. })
+    }
+
     /// As `siginfo_t` lies in memory (x86-64, 128 bytes).
     #[must_use]
     pub fn encode(&self) -> [u8; 128] {
@@ -143,21 +147,29 @@ impl Pending {
     /// Queues a signal. A standard signal that is pending already is not queued again, unless a
     /// timer sends it: each has its own place in the queue.
     ///
+    /// `has_room`: RLIMIT_SIGPENDING allows one more. Without room a real-time signal of kill(2) is as
+    /// a standard one (`__send_signal_locked` of Linux).
+    ///
     /// # Errors
-    /// `EAGAIN`: too many real-time signals.
-    pub fn push(&mut self, info: SignalInfo) -> Result<(), Errno> {
+    /// `EAGAIN`: there is no room for another real-time signal.
+    pub fn push(&mut self, info: SignalInfo, has_room: bool) -> Result<(), Errno> {
         let bit = info.signal_bit();
-        let is_real_time = info.signal.0 >= 32;
         let is_timer = matches!(info.origin, Origin::Timer { .. });
-        if self.set & bit != 0 && !is_real_time && !is_timer {
-            return Ok(());
-        }
-        if self.queue.len() >= QUEUE_LIMIT && !is_timer {
+        if !has_room && info.is_counted() && info.code != code::SI_USER {
             return Err(Errno::EAGAIN);
+        }
+        if self.set & bit != 0 && !is_timer && !(has_room && info.is_counted()) {
+            return Ok(());
         }
         self.set |= bit;
         self.queue.push_back(info);
         Ok(())
+    }
+
+    /// How many are queued that RLIMIT_SIGPENDING counts.
+    #[must_use]
+    pub fn counted(&self) -> usize {
+        self.queue.iter().filter(|info| info.is_counted()).count()
     }
 
     /// Takes the first signal in `allowed`: faults of the thread first, then the lowest number,
@@ -281,8 +293,8 @@ mod tests {
     fn standard_signals_merge_and_real_time_ones_queue() {
         let mut pending = Pending::default();
         for _ in 0..3 {
-            pending.push(user(10)).unwrap();
-            pending.push(user(40)).unwrap();
+            pending.push(user(10), true).unwrap();
+            pending.push(user(40), true).unwrap();
         }
         let mut order = alloc::vec::Vec::new();
         while let Some(info) = pending.take(u64::MAX) {
@@ -293,10 +305,21 @@ mod tests {
     }
 
     #[test]
+    fn without_room_real_time_signals_merge_or_fail() {
+        let mut pending = Pending::default();
+        pending.push(user(40), false).unwrap();
+        pending.push(user(40), false).unwrap();
+        let queued = SignalInfo { code: code::SI_TKILL, ..user(41) };
+        assert_eq!(pending.push(queued, false), Err(Errno::EAGAIN));
+        pending.push(user(10), false).unwrap();
+        assert_eq!((pending.counted(), pending.set()), (1, 1 << 39 | 1 << 9));
+    }
+
+    #[test]
     fn blocked_signals_stay() {
         let mut pending = Pending::default();
-        pending.push(user(10)).unwrap();
-        pending.push(user(12)).unwrap();
+        pending.push(user(10), true).unwrap();
+        pending.push(user(12), true).unwrap();
         assert_eq!(pending.take(1 << 11).map(|info| info.signal.0), Some(12));
         assert_eq!(pending.take(1 << 11), None);
         assert_eq!(pending.set(), 1 << 9);

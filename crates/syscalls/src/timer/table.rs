@@ -10,7 +10,7 @@ use base::sync::{Rank, SpinLock};
 use base::{Errno, Instant};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Most timers of timer_create(2): more are `EAGAIN` (Linux: RLIMIT_SIGPENDING).
+/// Most timers of timer_create(2), whatever RLIMIT_SIGPENDING allows: more are `EAGAIN`.
 const TIMERS_MAX: usize = 16_384;
 
 /// The timers of setitimer(2), by their numbers.
@@ -89,6 +89,11 @@ impl ProcessTimers {
         posix.next = id.checked_add(1).unwrap_or(0);
         posix.timers.insert(at, (id, make(id)));
         Ok(id)
+    }
+
+    /// How many there are of timer_create(2).
+    pub(crate) fn count(&self) -> usize {
+        self.posix.lock().timers.len()
     }
 
     /// A timer of timer_create(2).

@@ -56,6 +56,19 @@ impl Content {
         self.bytes
     }
 
+    /// The length to which it may grow, in bytes.
+    pub(crate) fn longest(&self) -> u64 {
+        self.pages.longest()
+    }
+
+    /// Says whether it may be so long.
+    ///
+    /// # Errors
+    /// `EFBIG`: it would grow beyond the limit.
+    pub(crate) fn may_become(&self, bytes: u64) -> Result<(), Errno> {
+        if bytes > self.bytes && bytes > self.longest() { Err(Errno::EFBIG) } else { Ok(()) }
+    }
+
     /// Pages that hold something, own or in the archive.
     pub(crate) fn held_pages(&self) -> u64 {
         self.own_pages.max((self.base.len() as u64).div_ceil(PAGE_SIZE))

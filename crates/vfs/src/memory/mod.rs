@@ -46,12 +46,19 @@ pub(crate) struct Pages {
     used: AtomicU64,
     /// They may be this part of the memory.
     part: u64,
+    /// No file may become longer, in bytes (RLIMIT_FSIZE).
+    longest: AtomicU64,
 }
 
 impl Pages {
     /// How many there may be.
     pub(crate) fn limit(&self) -> u64 {
         hal::memory::statistics().total / self.part
+    }
+
+    /// The length to which a file may grow, in bytes.
+    pub(crate) fn longest(&self) -> u64 {
+        self.longest.load(Ordering::Relaxed)
     }
 
     /// How many there may be besides.
@@ -107,7 +114,8 @@ impl MemoryFs {
 
     /// Without a root; `part`: what part of the memory its files may take.
     fn detached(name: &'static str, device: u64, part: u64) -> Arc<Self> {
-        let pages = Arc::new(Pages { used: AtomicU64::new(0), part });
+        let longest = AtomicU64::new(u64::MAX);
+        let pages = Arc::new(Pages { used: AtomicU64::new(0), part, longest });
         let (next_inode, inodes) = (AtomicU64::new(1), AtomicU64::new(0));
         Arc::new(Self { name, device, next_inode, inodes, pages })
     }
@@ -125,6 +133,10 @@ impl FileSystem for MemoryFs {
 
     fn device(&self) -> u64 {
         self.device
+    }
+
+    fn limit_files(&self, bytes: u64) {
+        self.pages.longest.store(bytes, Ordering::Relaxed);
     }
 
     fn statistics(&self) -> FileSystemStatistics {

@@ -126,21 +126,25 @@ impl Regular {
         source: &mut dyn Source,
     ) -> Result<(usize, u64), Errno> {
         let _writing = self.writing.lock();
-        let length = self.content.lock().bytes();
+        let (length, longest) = {
+            let content = self.content.lock();
+            (content.bytes(), content.longest().min(BYTES_MAX))
+        };
         let start = offset.unwrap_or(length);
         if source.remaining() == 0 {
             return Ok((0, start));
         }
-        if start >= BYTES_MAX {
+        if start >= longest {
             return Err(Errno::EFBIG);
         }
-        let mut limit = usize::try_from(BYTES_MAX - start).unwrap_or(usize::MAX);
+        let mut limit = usize::try_from(longest - start).unwrap_or(usize::MAX);
         let seals = self.seals.get();
         if seals & (Seals::WRITE | Seals::FUTURE_WRITE) != 0 {
             return Err(Errno::EPERM);
         }
         if seals & Seals::GROW != 0 {
-            limit = usize::try_from(length.saturating_sub(start)).unwrap_or(usize::MAX);
+            let rest = usize::try_from(length.saturating_sub(start)).unwrap_or(usize::MAX);
+            limit = limit.min(rest);
             if limit == 0 {
                 return Err(Errno::EPERM);
             }
@@ -189,6 +193,7 @@ impl Regular {
         }
         let _writing = self.writing.lock();
         let mut content = self.content.lock();
+        content.may_become(bytes)?;
         let seals = self.seals.get();
         if (seals & Seals::SHRINK != 0 && bytes < content.bytes())
             || (seals & Seals::GROW != 0 && bytes > content.bytes())
@@ -217,6 +222,8 @@ impl Regular {
             let end = end.min(content.bytes().next_multiple_of(PAGE_SIZE));
             return if offset < end { content.punch(offset, end) } else { Ok(()) };
         }
+        // Also when the length is kept.
+        content.may_become(end)?;
         if seals & Seals::GROW != 0 && end > content.bytes() {
             return Err(Errno::EPERM);
         }
