@@ -130,6 +130,8 @@ pub mod madv {
     pub const POPULATE_WRITE: i32 = 23;
     pub const DONTNEED_LOCKED: i32 = 24;
     pub const COLLAPSE: i32 = 25;
+    pub const GUARD_INSTALL: i32 = 102;
+    pub const GUARD_REMOVE: i32 = 103;
 }
 
 /// `PR_SET_VMA` and its one sub-command (prctl(2)).

@@ -37,6 +37,8 @@ pub enum Advice {
     Large(bool),
     /// Makes large pages of what is there, now.
     Collapse,
+    /// Nothing may be touched there: `true`; or that is over.
+    Guard(bool),
     /// Taken note of by Linux, without an effect that a program could see.
     Ignored,
 }
@@ -45,8 +47,8 @@ impl Advice {
     /// Decodes `MADV_*`.
     ///
     /// # Errors
-    /// `EINVAL`: no such advice, or one that needs what this kernel does not have
-    /// (`MADV_HWPOISON`, guard regions), as on Linux built without it.
+    /// `EINVAL`: no such advice, or one that needs what this kernel does not have (`MADV_HWPOISON`), as
+    /// on Linux built without it.
     pub fn decode(advice: i32) -> Result<Self, Errno> {
         Ok(match advice {
             madv::NORMAL | madv::SEQUENTIAL => Self::Normal,
@@ -61,6 +63,8 @@ impl Advice {
             madv::HUGEPAGE => Self::Large(true),
             madv::NOHUGEPAGE => Self::Large(false),
             madv::COLLAPSE => Self::Collapse,
+            madv::GUARD_INSTALL => Self::Guard(true),
+            madv::GUARD_REMOVE => Self::Guard(false),
             madv::WILLNEED
             | madv::DONTFORK
             | madv::DOFORK
@@ -138,9 +142,32 @@ impl Mm {
                     state.tree.change(range, |vma| vma.flags = (vma.flags - clear) | set);
                 }
             }
+            Advice::Guard(on) => self.guard(&mut state, range, on)?,
             _ => {}
         }
         if state.tree.is_covered(range) { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    /// `MADV_GUARD_INSTALL`, which drops what is there, and `MADV_GUARD_REMOVE`.
+    fn guard(&self, state: &mut State, range: PageRange, on: bool) -> Result<(), Errno> {
+        let differs = |vma: &Vma| vma.flags.contains(VmaFlags::GUARD) != on;
+        let mut changes = false;
+        for (vma, part) in state.tree.mapped(range) {
+            if on && vma.flags.contains(VmaFlags::LOCKED) {
+                return Err(Errno::EINVAL);
+            }
+            changes |= differs(vma);
+            if on {
+                self.space.unmap(part);
+            }
+        }
+        if changes {
+            if state.tree.len() + state.tree.splits(range) > MAXIMUM_MAPPINGS {
+                return Err(Errno::ENOMEM);
+            }
+            state.tree.change(range, |vma| vma.flags.set(VmaFlags::GUARD, on));
+        }
+        Ok(())
     }
 
     fn populate_for(&self, range: PageRange, access: Access) -> Result<(), Errno> {
@@ -149,6 +176,9 @@ impl Mm {
             {
                 let state = self.state.lock();
                 let vma = state.tree.find(page).ok_or(Errno::ENOMEM)?;
+                if vma.flags.contains(VmaFlags::GUARD) {
+                    return Err(Errno::EFAULT);
+                }
                 if !vma.allows(access) {
                     return Err(Errno::EINVAL);
                 }

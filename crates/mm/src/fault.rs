@@ -121,7 +121,9 @@ impl Mm {
             return Err(FaultError::Segv { code: SegvCode::MapError });
         };
         if !vma.allows(access) {
-            return Err(FaultError::Segv { code: SegvCode::AccessError });
+            let is_guard = vma.flags.contains(VmaFlags::GUARD);
+            let code = if is_guard { SegvCode::MapError } else { SegvCode::AccessError };
+            return Err(FaultError::Segv { code });
         }
         if self.settle_present(vma, page, access)? {
             return Ok(None);
@@ -282,7 +284,7 @@ impl Mm {
                 if vma.start() >= range.end() {
                     return Ok(());
                 }
-                if vma.protection.is_empty() || vma.is_always_zero() {
+                if vma.hardware().is_empty() || vma.is_always_zero() {
                     page = vma.end();
                     continue;
                 }

@@ -67,7 +67,7 @@ impl Mm {
     /// Only those of `out`.
     pub fn maps(&self, out: &mut dyn Write) -> fmt::Result {
         // Names come from files, which must not be asked under the lock.
-        let all: Vec<Vma> = self.state.lock().tree.iter().cloned().collect();
+        let all = without_guards(self.state.lock().tree.iter());
         let mut line = String::new();
         for vma in &all {
             line.clear();
@@ -181,6 +181,22 @@ impl Mm {
             }
         }
     }
+}
+
+/// The mappings as Linux shows them: guard regions are part of what they lie in.
+pub(crate) fn without_guards<'a>(mappings: impl Iterator<Item = &'a Vma>) -> Vec<Vma> {
+    let mut all: Vec<Vma> = Vec::new();
+    for vma in mappings {
+        let mut vma = vma.clone();
+        vma.flags.remove(VmaFlags::GUARD);
+        match all.last_mut() {
+            Some(last) if last.joins(&vma) => {
+                last.range = PageRange::new(last.start(), vma.end()).unwrap_or(last.range);
+            }
+            _ => all.push(vma),
+        }
+    }
+    all
 }
 
 /// One line of /proc/self/maps.

@@ -2,7 +2,7 @@
 //! others and swap, is zero.
 
 use crate::memory::Mm;
-use crate::query::write_line;
+use crate::query::{without_guards, write_line};
 use crate::vma::{Vma, VmaFlags};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -59,7 +59,7 @@ fn write_row(out: &mut dyn Write, name: &str, bytes: u64) -> fmt::Result {
 
 impl Mm {
     fn mappings(&self) -> Vec<Vma> {
-        self.state.lock().tree.iter().cloned().collect()
+        without_guards(self.state.lock().tree.iter())
     }
 
     fn count(&self, vma: &Vma) -> Counts {

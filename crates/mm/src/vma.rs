@@ -25,6 +25,8 @@ bitflags! {
         const LARGE_PAGES = 16;
         /// `MADV_NOHUGEPAGE`.
         const NO_LARGE_PAGES = 32;
+        /// `MADV_GUARD_INSTALL`: nothing may be there, whatever the protection says.
+        const GUARD = 64;
     }
 }
 
@@ -116,7 +118,7 @@ impl Vma {
 
     /// What the page tables get: on x86 every access implies reading.
     pub(crate) fn hardware(&self) -> PageProtection {
-        if self.protection.is_empty() {
+        if self.protection.is_empty() || self.flags.contains(VmaFlags::GUARD) {
             PageProtection::empty()
         } else {
             self.protection | PageProtection::READ
