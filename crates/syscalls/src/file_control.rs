@@ -2,6 +2,7 @@
 
 use crate::call::{Call, Outcome, Restart};
 use crate::file_io::outcome;
+use crate::file_owner;
 use crate::table::{Row, full, partial};
 use crate::trace::Argument::{Fd, Flags, Hex, Int, Name, Size};
 use abi::file::Flock;
@@ -25,7 +26,9 @@ const COMMANDS: &[(u64, &str)] = &[
     (7, "F_SETLKW"),
     (8, "F_SETOWN"),
     (9, "F_GETOWN"),
+    (10, "F_SETSIG"),
     (11, "F_GETSIG"),
+    (15, "F_SETOWN_EX"),
     (16, "F_GETOWN_EX"),
     (36, "F_OFD_GETLK"),
     (37, "F_OFD_SETLK"),
@@ -48,7 +51,7 @@ pub const ROWS: &[Row] = &[
         nr::FCNTL,
         "fcntl",
         &[Fd, Name(COMMANDS), Hex],
-        "F_SETOWN, F_SETSIG, F_SETLEASE, F_NOTIFY: EINVAL; no deadlock detection in F_SETLKW",
+        "F_SETLEASE, F_NOTIFY: EINVAL; no deadlock detection in F_SETLKW",
         |call| outcome(call, fcntl),
     ),
     full(nr::FLOCK, "flock", &[Fd, Flags(FLOCK)], |call| outcome(call, flock)),
@@ -84,8 +87,11 @@ mod command {
     pub(super) const GETLK: i32 = 5;
     pub(super) const SETLK: i32 = 6;
     pub(super) const SETLKW: i32 = 7;
+    pub(super) const SETOWN: i32 = 8;
     pub(super) const GETOWN: i32 = 9;
+    pub(super) const SETSIG: i32 = 10;
     pub(super) const GETSIG: i32 = 11;
+    pub(super) const SETOWN_EX: i32 = 15;
     pub(super) const GETOWN_EX: i32 = 16;
     pub(super) const OFD_GETLK: i32 = 36;
     pub(super) const OFD_SETLK: i32 = 37;
@@ -125,17 +131,22 @@ fn fcntl(call: &Call<'_>) -> Result<Outcome, Errno> {
         }
         command::GETFL => open.flags().bits() as usize,
         command::SETFL => {
-            open.set_flags(OpenFlags::from_bits_truncate(call.unsigned(2)));
+            let flags = OpenFlags::from_bits_truncate(call.unsigned(2));
+            file_owner::set_async(call, &open, flags.contains(OpenFlags::ASYNC));
+            open.set_flags(flags);
             0
         }
         command::GETLK | command::OFD_GETLK => get_lock(call, &open, number)?,
         command::SETLK | command::SETLKW | command::OFD_SETLK | command::OFD_SETLKW => {
             return set_lock(call, open, number);
         }
-        // Nobody is told by signals: nobody owns the file, and SIGIO would be the signal.
-        command::GETOWN | command::GETSIG => 0,
+        command::SETOWN => file_owner::set_owner(call, &open, call.int(2))?,
+        command::GETOWN => return Ok(negative(file_owner::owner(&open))),
+        command::SETSIG => file_owner::set_signal(call, &open)?,
+        command::GETSIG => file_owner::signal(&open),
+        command::SETOWN_EX => file_owner::set_owner_of_kind(call, &open)?,
         command::GETOWN_EX => {
-            call.memory().write(call.address(2), &[0_u32; 2])?;
+            call.memory().write(call.address(2), &file_owner::owner_and_kind(&open))?;
             0
         }
         command::GETLEASE => F_UNLCK.unsigned_abs().into(),
@@ -160,6 +171,11 @@ fn fcntl(call: &Call<'_>) -> Result<Outcome, Errno> {
         _ => return Err(Errno::EINVAL),
     };
     Ok(Ok(value).into())
+}
+
+/// A result that may be a negative number: a group. As the manual warns, small ones look like errors.
+fn negative(value: i32) -> Outcome {
+    Ok(i64::from(value).cast_unsigned() as usize).into()
 }
 
 fn pipe(open: &OpenFile) -> Result<&PipeEnd, Errno> {
@@ -364,7 +380,10 @@ fn ioctl(call: &Call<'_>) -> Result<usize, Errno> {
             argument.store(&(rest as u32).to_le_bytes())?;
             Ok(0)
         }
-        _ => file.ioctl(number, &mut argument),
+        _ => match file_owner::ioctl(call, &open, number) {
+            Some(result) => result,
+            None => file.ioctl(number, &mut argument),
+        },
     }
 }
 

@@ -38,10 +38,8 @@ const OPEN: Argument = Flags(OPEN_FLAGS);
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
-    partial(nr::OPENAT, "openat", &[DirFd, Path, OPEN, Mode], "O_ASYNC sends no signals", |call| {
-        outcome(call, openat)
-    }),
-    partial(nr::OPEN, "open", &[Path, OPEN, Mode], "as openat", |call| outcome(call, open)),
+    full(nr::OPENAT, "openat", &[DirFd, Path, OPEN, Mode], |call| outcome(call, openat)),
+    full(nr::OPEN, "open", &[Path, OPEN, Mode], |call| outcome(call, open)),
     full(nr::CREAT, "creat", &[Path, Mode], |call| outcome(call, creat)),
     full(nr::OPENAT2, "openat2", &[DirFd, Path, Hex, Size], |call| outcome(call, openat2)),
     full(nr::CLOSE, "close", &[Fd], |call| close(call).into()),

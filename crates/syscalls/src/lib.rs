@@ -21,6 +21,7 @@ pub mod file_attributes;
 pub mod file_control;
 pub mod file_io;
 pub mod file_open;
+mod file_owner;
 pub mod file_status;
 pub mod file_transfer;
 pub mod files;

@@ -333,6 +333,10 @@ impl File for SocketFile {
         })
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn time_limit(&self, write: bool) -> Option<Duration> {
         let settings = self.settings.lock();
         if write { settings.send_timeout } else { settings.receive_timeout }

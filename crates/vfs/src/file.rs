@@ -126,6 +126,11 @@ pub trait File: Send + Sync {
     /// The last descriptor to this open file was closed.
     fn released(&self) {}
 
+    /// True when it can tell its owner by signals that it is ready (`O_ASYNC`).
+    fn sends_signals(&self) -> bool {
+        false
+    }
+
     /// `F_SETFL` changed the status flags.
     fn status_flags_changed(&self, _flags: OpenFlags) {}
 

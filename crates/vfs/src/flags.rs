@@ -22,7 +22,7 @@ bitflags::bitflags! {
         const NONBLOCK = 0o4_000;
         /// Writes reach the device with their data.
         const DSYNC = 0o10_000;
-        /// SIGIO (not supported; kept for `F_GETFL`).
+        /// SIGIO when it becomes ready.
         const ASYNC = 0o20_000;
         /// No cache.
         const DIRECT = 0o40_000;
@@ -54,12 +54,9 @@ impl OpenFlags {
     const WITH_PATH: Self =
         Self::DIRECTORY.union(Self::NOFOLLOW).union(Self::PATH).union(Self::CLOEXEC);
 
-    /// What `F_SETFL` may change.
-    pub const SETTABLE: Self = Self::APPEND
-        .union(Self::NONBLOCK)
-        .union(Self::ASYNC)
-        .union(Self::DIRECT)
-        .union(Self::NOATIME);
+    /// What `F_SETFL` may change. `ASYNC` is apart: only some files have it.
+    pub const SETTABLE: Self =
+        Self::APPEND.union(Self::NONBLOCK).union(Self::DIRECT).union(Self::NOATIME);
 
     /// The flags as open(2) and openat(2) take them: unknown bits are ignored, `LARGEFILE` is set
     /// (as on every 64-bit Linux), and `PATH` silences most others.

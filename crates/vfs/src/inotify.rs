@@ -276,6 +276,10 @@ impl File for Inotify {
         }
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn notifier(&self) -> Option<&Notifier> {
         Some(&self.notifier)
     }

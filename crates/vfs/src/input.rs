@@ -369,6 +369,10 @@ impl File for Reader {
         if readable { always | PollEvents::IN | PollEvents::RDNORM } else { always }
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn notifier(&self) -> Option<&Notifier> {
         Some(&self.notifier)
     }

@@ -12,7 +12,8 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::Errno;
 use base::io::{Sink, Source};
-use base::sync::{Rank, SpinLock};
+use base::sync::{Once, Rank, SpinLock};
+use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// An open file description: a file, an offset, status flags. Descriptors made by dup(2) share it.
@@ -25,6 +26,8 @@ pub struct OpenFile {
     offset: SpinLock<u64>,
     epolls: SpinLock<Vec<Weak<Epoll>>>,
     has_locks: AtomicBool,
+    /// Whom it tells by signals: the system-call layer's, kept here as long as the file is open.
+    owner: Once<Arc<dyn Any + Send + Sync>>,
 }
 
 impl OpenFile {
@@ -48,6 +51,7 @@ impl OpenFile {
             offset: SpinLock::ranked(Rank::Offset, 0),
             epolls: SpinLock::new(Vec::new()),
             has_locks: AtomicBool::new(false),
+            owner: Once::new(),
         })
     }
 
@@ -91,6 +95,26 @@ impl OpenFile {
         let flags = keep | (flags & OpenFlags::SETTABLE);
         self.flags.store(flags.bits(), Ordering::Relaxed);
         self.file.status_flags_changed(flags);
+    }
+
+    /// Sets or clears `O_ASYNC`, which `set_flags` leaves alone.
+    pub fn set_async(&self, on: bool) {
+        if on {
+            self.flags.fetch_or(OpenFlags::ASYNC.bits(), Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!OpenFlags::ASYNC.bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whom it tells by signals, if that was ever asked or set. With `make`, made then.
+    pub fn owner(
+        &self,
+        make: Option<&dyn Fn() -> Arc<dyn Any + Send + Sync>>,
+    ) -> Option<&Arc<dyn Any + Send + Sync>> {
+        match make {
+            Some(make) => Some(self.owner.call_once(make)),
+            None => self.owner.get(),
+        }
     }
 
     /// What fstat(2) tells.

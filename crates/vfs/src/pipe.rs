@@ -452,6 +452,10 @@ impl File for PipeEnd {
         events
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn notifier(&self) -> Option<&Notifier> {
         Some(match (self.readable, self.writable) {
             (true, false) => &self.pipe.readers,

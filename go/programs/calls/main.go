@@ -33,6 +33,7 @@ func main() {
 	check.Within("signal limit", time.Minute, signalLimit)
 	check.Within("raising limits", time.Minute, raisingLimits)
 	check.Within("growing", time.Minute, growing)
+	check.Within("owners", time.Minute, owners)
 	check.Within("barriers", time.Minute, barriers)
 	check.Done()
 }

@@ -8,6 +8,7 @@
 
 mod button;
 mod client;
+mod owner;
 mod processors;
 mod program;
 mod reboot;

@@ -17,7 +17,7 @@ async fn call<const N: usize>(script: &Script, number: u32, arguments: [u64; N])
 }
 
 /// The same, for calls that must not fail.
-async fn sure<const N: usize>(script: &Script, number: u32, arguments: [u64; N]) -> u64 {
+pub(crate) async fn sure<const N: usize>(script: &Script, number: u32, arguments: [u64; N]) -> u64 {
     let result = call(script, number, arguments).await;
     assert!(result >= 0, "{}: {result}", abi::number::name(u64::from(number)).unwrap_or("?"));
     result.cast_unsigned()

@@ -11,7 +11,7 @@ const MAGIC: u64 = 0xfee1_dead;
 const MAGIC2: u64 = 672_274_793;
 
 /// How the program ends.
-fn end_of<F>(program: impl FnOnce(Script) -> F) -> ExitStatus
+pub(crate) fn end_of<F>(program: impl FnOnce(Script) -> F) -> ExitStatus
 where
     F: Future<Output = ()> + Send + 'static,
 {

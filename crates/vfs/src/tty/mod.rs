@@ -312,6 +312,10 @@ impl File for Tty {
         events
     }
 
+    fn sends_signals(&self) -> bool {
+        true
+    }
+
     fn notifier(&self) -> Option<&Notifier> {
         Some(&self.notifier)
     }
