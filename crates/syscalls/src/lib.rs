@@ -31,6 +31,7 @@ pub mod machine;
 pub mod mapped_file;
 pub mod memory;
 mod memory_limit;
+pub mod pidfd;
 pub mod pipe;
 pub mod poll;
 mod prctl;

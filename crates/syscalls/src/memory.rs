@@ -46,8 +46,8 @@ pub const ROWS: &[Row] = &[
         nr::MADVISE,
         "madvise",
         &[Hex, Size, Name(MADV_NAMES)],
-        "guard regions and MADV_HWPOISON are EINVAL; MADV_FREE drops at once; large pages of private \
-         anonymous memory only",
+        "MADV_HWPOISON is EINVAL; MADV_FREE drops at once; large pages of private anonymous memory only; \
+         guard regions are mappings of their own to mremap",
         |call| madvise(call).into(),
     ),
     full(nr::MREMAP, "mremap", &[Hex, Size, Size, Flags(MREMAP_NAMES), Hex], |call| {
@@ -87,9 +87,13 @@ pub const ROWS: &[Row] = &[
     refused(nr::PKEY_FREE, "pkey_free", "EINVAL: there are no protection keys", |_| {
         Errno::EINVAL.into()
     }),
-    refused(nr::PROCESS_MADVISE, "process_madvise", "ENOSYS: there is one process", |_| {
-        Errno::ENOSYS.into()
-    }),
+    partial(
+        nr::PROCESS_MADVISE,
+        "process_madvise",
+        &[Fd, Hex, Size, Name(MADV_NAMES), Hex],
+        "there is one process",
+        crate::pidfd::process_madvise,
+    ),
 ];
 
 const PROT: Argument = Flags(&[(1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")]);
@@ -126,6 +130,8 @@ const MADV_NAMES: &[(u64, &str)] = &[
     (madv::POPULATE_READ as u64, "MADV_POPULATE_READ"),
     (madv::POPULATE_WRITE as u64, "MADV_POPULATE_WRITE"),
     (madv::COLLAPSE as u64, "MADV_COLLAPSE"),
+    (madv::GUARD_INSTALL as u64, "MADV_GUARD_INSTALL"),
+    (madv::GUARD_REMOVE as u64, "MADV_GUARD_REMOVE"),
 ];
 
 const MREMAP_NAMES: &[(u64, &str)] =

@@ -100,6 +100,8 @@ pub struct Process {
     pub(crate) subreaper: AtomicBool,
     /// Tells signalfd(2) that a signal was sent.
     pub(crate) signal_sent: Arc<Notifier>,
+    /// Tells pidfds that a thread ended.
+    pub(crate) thread_ended: Arc<Notifier>,
     /// setitimer(2), timer_create(2).
     pub(crate) timers: ProcessTimers,
     /// Running time of threads that ended, in nanoseconds.
@@ -145,6 +147,7 @@ impl Process {
             dumpable: AtomicBool::new(true),
             subreaper: AtomicBool::new(false),
             signal_sent: Arc::new(Notifier::new()),
+            thread_ended: Arc::new(Notifier::new()),
             timers: ProcessTimers::new(own),
             ended_time: AtomicU64::new(0),
             on_cpu: [const { AtomicU32::new(0) }; CpuId::COUNT_MAX],
@@ -173,6 +176,10 @@ impl Process {
             }
             threads.is_empty()
         };
+        // Who else holds it is a pidfd.
+        if Arc::strong_count(&self.thread_ended) > 1 {
+            self.thread_ended.notify(PollEvents::IN | PollEvents::RDNORM | PollEvents::HUP);
+        }
         if last {
             self.end(ExitStatus::Code(code));
         }

@@ -282,7 +282,7 @@ fn sigaltstack_result(call: &Call<'_>) -> Result<usize, Errno> {
 }
 
 /// Signal 0 only checks that the target exists.
-fn signal_or_probe(call: &Call<'_>, index: usize) -> Result<Option<Signal>, Errno> {
+pub(crate) fn signal_or_probe(call: &Call<'_>, index: usize) -> Result<Option<Signal>, Errno> {
     if call.int(index) == 0 { Ok(None) } else { call.signal(index).map(Some) }
 }
 
@@ -336,7 +336,11 @@ fn tgkill_result(call: &Call<'_>) -> Result<usize, Errno> {
 
 /// Reads a `siginfo_t` that the program made. It may not claim to come from the kernel or from
 /// kill (rt_sigqueueinfo(2)), except to itself.
-fn read_info(call: &Call<'_>, signal: Signal, at: UserAddr) -> Result<SignalInfo, Errno> {
+pub(crate) fn read_info(
+    call: &Call<'_>,
+    signal: Signal,
+    at: UserAddr,
+) -> Result<SignalInfo, Errno> {
     let mut bytes = [0; 128];
     call.memory().read_bytes(at, &mut bytes)?;
     let code = i32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);

@@ -28,8 +28,6 @@ pub const ROWS: &[Row] = &[
     refused(nr::EXECVEAT, "execveat", "ENOSYS: eggos runs one program", no_process),
     full(nr::EXIT, "exit", &[Int], exit),
     full(nr::EXIT_GROUP, "exit_group", &[Int], exit_group),
-    partial(nr::WAIT4, "wait4", &[Int, Hex, Hex, Hex], "there are no children: ECHILD", no_child),
-    partial(nr::WAITID, "waitid", &[Int, Int, Hex, Hex], "there are no children: ECHILD", no_child),
     full(nr::GETTID, "gettid", &[], |call| Ok(call.thread.tid.0 as usize).into()),
     full(nr::SET_TID_ADDRESS, "set_tid_address", &[Hex], set_tid_address),
     partial(
@@ -143,10 +141,6 @@ fn not_here(_call: &mut Call<'_>) -> Outcome {
 fn no_process(call: &mut Call<'_>) -> Outcome {
     crate::signal::deliver::say_unimplemented(call.thread, call.user, call.user.registers.rax);
     Errno::ENOSYS.into()
-}
-
-fn no_child(_call: &mut Call<'_>) -> Outcome {
-    Errno::ECHILD.into()
 }
 
 fn exit(call: &mut Call<'_>) -> Outcome {

@@ -142,6 +142,11 @@ pub trait File: Send + Sync {
         Err(Errno::ENXIO)
     }
 
+    /// Lines that `/proc/self/fdinfo` has for it beside those of every file.
+    fn details(&self) -> String {
+        String::new()
+    }
+
     /// What `/proc/self/fd` shows for a file without a path: `pipe:[12]`, `socket:[13]`,
     /// `anon_inode:[eventpoll]`.
     fn describe(&self) -> String {

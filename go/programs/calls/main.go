@@ -34,6 +34,8 @@ func main() {
 	check.Within("raising limits", time.Minute, raisingLimits)
 	check.Within("growing", time.Minute, growing)
 	check.Within("owners", time.Minute, owners)
+	check.Within("pidfd", time.Minute, processDescriptor)
+	check.Within("guards", time.Minute, guards)
 	check.Within("barriers", time.Minute, barriers)
 	check.Done()
 }

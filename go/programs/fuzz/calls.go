@@ -60,10 +60,13 @@ var rows = []row{
 	{"dup", syscall.SYS_DUP, kinds{fd}, adopt(none), false},
 	{"dup3", syscall.SYS_DUP3, kinds{fd, fd, bits(syscall.O_CLOEXEC)}, nil, false},
 	{"dup2", syscall.SYS_DUP2, kinds{fd, fd}, nil, false},
-	{"fcntl", syscall.SYS_FCNTL, kinds{fd, anyOf(1, 2, 3, 8, 9, 10, 11, 15, 16, 1024, 1025, 1032, 1034, 1036), small}, nil, false},
+	{"fcntl", syscall.SYS_FCNTL, kinds{fd, anyOf(1, 2, 3, 9, 11, 15, 16, 1024, 1025, 1032, 1034, 1036), small}, nil, false},
 	{"F_SETPIPE_SZ", syscall.SYS_FCNTL, kinds{of(pipe), constant(1031), oneOf(length, constant(1<<16))}, nil, false},
 	{"F_ADD_SEALS", syscall.SYS_FCNTL, kinds{fd, constant(1033), seals}, nil, false},
 	{"F_SETFL", syscall.SYS_FCNTL, kinds{fd, constant(4), bits(syscall.O_NONBLOCK, syscall.O_NONBLOCK, syscall.O_APPEND)}, nil, false},
+	{"F_SETOWN", syscall.SYS_FCNTL, kinds{fd, constant(8), oneOf(process, small)}, nil, false},
+	{"F_SETSIG", syscall.SYS_FCNTL, kinds{fd, constant(10), anyOf(0, uintptr(syscall.SIGIO), uintptr(syscall.SIGURG), uintptr(syscall.SIGUSR1), 65)}, nil, false},
+	{"O_ASYNC", syscall.SYS_FCNTL, kinds{fd, constant(4), with(syscall.O_NONBLOCK, bits(syscall.O_ASYNC))}, nil, false},
 	{"F_DUPFD", syscall.SYS_FCNTL, kinds{fd, anyOf(0, 1030), constant(firstFD)}, nil, false},
 	{"locks", syscall.SYS_FCNTL, kinds{of(file), anyOf(5, 6, 7, 36, 37, 38), out}, nil, false},
 	{"flock", syscall.SYS_FLOCK, kinds{of(file), anyOf(1, 2, 5, 6, 8)}, nil, false},
@@ -144,6 +147,8 @@ var rows = []row{
 	{"mremap", syscall.SYS_MREMAP, kinds{arena, extent, extent, bits(1)}, unmap, false},
 	{"mremap fixed", syscall.SYS_MREMAP, kinds{arena, extent, below(4 * pageSize), constant(3), constant(arenaBase + arenaSize/2)}, unmap, false},
 	{"madvise", syscall.SYS_MADVISE, kinds{arena, extent, below(26)}, nil, false},
+	{"guards", syscall.SYS_MADVISE, kinds{arena, extent, anyOf(102, 103)}, nil, false},
+	{"process_madvise", 440, kinds{of(pidfd), vectors, count, below(26), constant(0)}, nil, false},
 	{"mincore", syscall.SYS_MINCORE, kinds{arena, extent, out}, nil, false},
 	{"msync", syscall.SYS_MSYNC, kinds{arena, extent, below(8)}, nil, false},
 	{"mlock", syscall.SYS_MLOCK, kinds{arena, extent}, nil, false},
@@ -176,6 +181,10 @@ var rows = []row{
 	{"tkill", syscall.SYS_TKILL, kinds{thread, quiet}, nil, false},
 	{"kill", syscall.SYS_KILL, kinds{process, quiet}, nil, false},
 
+	{"pidfd_open", 434, kinds{oneOf(process, thread), with(syscall.O_NONBLOCK, bits(syscall.O_EXCL))}, adopt(pidfd), false},
+	{"pidfd_send_signal", 424, kinds{of(pidfd), quiet, constant(0), bits(1, 2, 4)}, nil, false},
+	{"pidfd_getfd", 438, kinds{of(pidfd), fd, constant(0)}, adopt(none), false},
+
 	{"uname", syscall.SYS_UNAME, kinds{out}, nil, false},
 	{"sysinfo", syscall.SYS_SYSINFO, kinds{out}, nil, false},
 	{"getrandom", 318, kinds{out, length, bits(1, 2)}, nil, false},
@@ -192,7 +201,7 @@ var rows = []row{
 var denied = numbers(
 	syscall.SYS_EXIT, syscall.SYS_EXIT_GROUP, syscall.SYS_CLONE, syscall.SYS_RT_SIGRETURN, syscall.SYS_RT_SIGACTION,
 	syscall.SYS_RT_SIGPROCMASK, syscall.SYS_RT_SIGSUSPEND, syscall.SYS_SIGALTSTACK, syscall.SYS_PAUSE,
-	syscall.SYS_KILL, syscall.SYS_TKILL, syscall.SYS_TGKILL, syscall.SYS_RT_SIGQUEUEINFO, syscall.SYS_RT_TGSIGQUEUEINFO,
+	syscall.SYS_KILL, 424 /* pidfd_send_signal */, syscall.SYS_TKILL, syscall.SYS_TGKILL, syscall.SYS_RT_SIGQUEUEINFO, syscall.SYS_RT_TGSIGQUEUEINFO,
 	syscall.SYS_PPOLL, syscall.SYS_PSELECT6, syscall.SYS_EPOLL_PWAIT, 441, /* epoll_pwait2 */
 	syscall.SYS_MMAP, syscall.SYS_MUNMAP, syscall.SYS_MPROTECT, syscall.SYS_MREMAP, syscall.SYS_MADVISE, syscall.SYS_BRK,
 	// These bring in what Go has reserved and never touched, tens of MiB.

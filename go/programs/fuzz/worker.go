@@ -179,6 +179,7 @@ const (
 	timer
 	notifier
 	signalled
+	pidfd
 )
 
 // What was last seen at each number. The threads race for it, as for the descriptors themselves.

@@ -108,6 +108,12 @@ impl PseudoInode {
         files.get(fd).map_err(|_| Errno::ENOENT)
     }
 
+    /// The thread whose directory in /proc this is; of a process its first.
+    #[must_use]
+    pub fn directory_of(&self) -> Option<Tid> {
+        self.thread.filter(|_| matches!(self.entry, Entry::Thread))
+    }
+
     fn rows(&self) -> &'static [Row] {
         match self.entry {
             Entry::Directory(rows) | Entry::ProcessRoot(rows) => rows,
@@ -140,7 +146,12 @@ impl PseudoInode {
                 let open = self.open_file_of(fd)?;
                 let position = open.with_offset(|offset| *offset);
                 let flags = open.flags().bits();
-                Ok(format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\n").into_bytes())
+                let inode = open.metadata()?.inode;
+                let details = open.file().details();
+                Ok(format!(
+                    "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}\n{details}"
+                )
+                .into_bytes())
             }
             _ => Err(Errno::EISDIR),
         }
