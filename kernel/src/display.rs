@@ -1,6 +1,6 @@
 //! The console on the screen.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use base::display::{Layout, Surface};
 use base::sync::Once;
 use base::{PAGE_SIZE, PhysAddr};
@@ -16,34 +16,35 @@ static LAST_WORDS: Once<LastWords> = Once::new();
 
 /// The picture that the loader has set up, if its pixels are of the usual sort; else that of an adapter
 /// that needs no loader.
-pub(crate) fn find(told: Option<Framebuffer>) -> Option<Frame> {
+pub(crate) fn find(told: Option<Framebuffer>) -> Option<Arc<dyn Surface>> {
     let usual = |told: &Framebuffer| told.bits == 32 && told.colours.iter().all(|one| one.1 == 8);
     let frame = told.filter(usual).and_then(|told| {
         let Framebuffer { address, pitch, width, height, colours, .. } = told;
         let layout = Layout { width, height, pitch, shifts: colours.map(|(shift, _)| shift) };
         Frame::of(PhysAddr(address), layout)
     });
-    frame.or_else(drivers::display::find)
+    let surface: Arc<dyn Surface> = Arc::new(frame.or_else(drivers::display::find)?);
+    Some(surface)
 }
 
 /// Shows the console there, as the settings wish. `None`: they do not.
-pub(crate) fn start(frame: Frame, config: &Config) -> Option<Display> {
+pub(crate) fn start(surface: Arc<dyn Surface>, config: &Config) -> Option<Display> {
     match config.console {
         Console::Serial => return None,
         Console::Screen => hal::console::leave_serial(),
         Console::Both => {}
     }
-    LAST_WORDS.call_once(|| LastWords::new(Box::new(frame.clone())));
+    LAST_WORDS.call_once(|| LastWords::new(Arc::clone(&surface)));
     let screen = SCREEN.call_once(|| {
-        let (rows, with_image) = (history_rows(), affords_image(&frame.layout()));
-        SharedScreen::new(Screen::new(Box::new(frame.clone()), rows, with_image))
+        let (rows, with_image) = (history_rows(), affords_image(&surface.layout()));
+        SharedScreen::new(Screen::new(Arc::clone(&surface), rows, with_image))
     });
     // The kernel's own lines end without a carriage return (LNM), up to the program's start.
     write(b"\x1b[20h");
     hal::console::set_mirror(Mirror { write, write_last, finish });
     let keyboard_irq = hal::keyboard::init();
     let mouse = hal::keyboard::init_mouse();
-    Some(Display { screen, surface: Box::new(frame), keyboard_irq, mouse })
+    Some(Display { screen, surface, keyboard_irq, mouse })
 }
 
 /// Rows to look back to: a row is some KiB, and they may take a 64th of the memory.

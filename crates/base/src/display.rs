@@ -51,4 +51,14 @@ pub trait Surface: Send + Sync {
     /// Stores two pixels a word from an offset in bytes on, a multiple of 8. What lies outside is
     /// dropped.
     fn store(&self, offset: u64, words: &[u64]);
+
+    /// Lets be seen what was stored before, where storing is not enough. Never waits for the screen: false
+    /// when it is still busy with what came before, and then this must be called again, a frame later or so.
+    fn flush(&self) -> bool {
+        true
+    }
+
+    /// The same of a kernel that fails: without memory, whoever holds which locks, and waiting for the screen
+    /// a moment at most.
+    fn flush_last(&self) {}
 }

@@ -32,7 +32,7 @@ pub use layouts::{LAYOUTS, Layout};
 pub use panic::LastWords;
 pub use shared::SharedScreen;
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::display::Surface;
 use paint::Painter;
@@ -52,7 +52,7 @@ impl Screen {
     /// A blank terminal that fills the surface. `history`: rows kept that have left it at the top.
     /// `with_image`: the picture is kept in memory too, with four bytes a pixel; scrolling is faster then.
     #[must_use]
-    pub fn new(surface: Box<dyn Surface>, history: usize, with_image: bool) -> Self {
+    pub fn new(surface: Arc<dyn Surface>, history: usize, with_image: bool) -> Self {
         let painter = Painter::new(surface, with_image);
         let (rows, columns) = painter.size();
         Self {
@@ -60,6 +60,12 @@ impl Screen {
             terminal: Terminal::new(rows, columns, history),
             painter,
         }
+    }
+
+    /// What it is painted on.
+    #[must_use]
+    pub fn surface(&self) -> &Arc<dyn Surface> {
+        self.painter.surface()
     }
 
     /// Rows and columns.
@@ -94,7 +100,7 @@ impl Screen {
         self.terminal.stale
     }
 
-    /// Paints what has changed.
+    /// Paints what has changed. The surface is to be flushed then.
     pub fn refresh(&mut self) {
         if core::mem::take(&mut self.terminal.stale) {
             self.painter.scroll(core::mem::take(&mut self.terminal.scrolled));

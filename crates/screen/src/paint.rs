@@ -4,7 +4,7 @@ use crate::cell::{Attributes, Cell, Style};
 use crate::font::{CELL_HEIGHT, CELL_WIDTH, Font, Glyph};
 use crate::image::Image;
 use crate::terminal::Terminal;
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use base::display::{Layout, Pairs, Surface, pairs};
@@ -17,7 +17,7 @@ const MOST: usize = 1000;
 
 /// Paints cells, and remembers how each looks.
 pub(crate) struct Painter {
-    surface: Box<dyn Surface>,
+    surface: Arc<dyn Surface>,
     layout: Layout,
     font: Font,
     rows: usize,
@@ -44,7 +44,7 @@ pub(crate) fn cells(layout: &Layout) -> (usize, usize) {
 
 impl Painter {
     /// `with_image`: as much memory as the picture has may be used.
-    pub(crate) fn new(surface: Box<dyn Surface>, with_image: bool) -> Self {
+    pub(crate) fn new(surface: Arc<dyn Surface>, with_image: bool) -> Self {
         let layout = surface.layout();
         let (rows, columns) = cells(&layout);
         let image = with_image.then(|| Image::new(rows, columns, &layout)).flatten();
@@ -52,6 +52,10 @@ impl Painter {
         let blank = image.as_ref().map(|_| Cell::blank(Style::default()));
         let shown = vec![blank; rows * columns];
         Self { surface, layout, font: Font::new(), rows, columns, shown, image, is_other: true }
+    }
+
+    pub(crate) fn surface(&self) -> &Arc<dyn Surface> {
+        &self.surface
     }
 
     pub(crate) fn size(&self) -> (usize, usize) {

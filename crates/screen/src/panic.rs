@@ -3,7 +3,7 @@
 
 use crate::font::{self, CELL_HEIGHT, CELL_WIDTH};
 use crate::paint::{cells, pixel};
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use base::display::{GROUP_PIXELS, Layout, Pairs, Surface, pairs};
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use qrcodegen_no_heap::{Mask, QrCode, QrCodeEcc, Version};
@@ -22,7 +22,7 @@ const QUIET: i32 = 4;
 
 /// Writes ASCII from the screen's first row on, and stays at its last.
 pub struct LastWords {
-    surface: Box<dyn Surface>,
+    surface: Arc<dyn Surface>,
     layout: Layout,
     colours: Pairs,
     /// Row * columns + column.
@@ -35,7 +35,7 @@ pub struct LastWords {
 impl LastWords {
     /// On this surface.
     #[must_use]
-    pub fn new(surface: Box<dyn Surface>) -> Self {
+    pub fn new(surface: Arc<dyn Surface>) -> Self {
         let layout = surface.layout();
         let colours = pairs([FRONT, BACK].map(|colour| pixel(&layout, colour)));
         Self {
@@ -51,6 +51,11 @@ impl LastWords {
     /// Writes.
     pub fn write(&self, bytes: &[u8]) {
         self.keep(bytes);
+        self.show(bytes);
+        self.surface.flush_last();
+    }
+
+    fn show(&self, bytes: &[u8]) {
         let (rows, columns) = cells(&self.layout);
         for &byte in bytes {
             let place = self.place.load(Relaxed);
@@ -100,6 +105,7 @@ impl LastWords {
             QrCode::encode_binary(text, length, buffer, level, smallest, LARGEST, mask, better);
         if let Ok(code) = code {
             self.paint(&code);
+            self.surface.flush_last();
         }
     }
 

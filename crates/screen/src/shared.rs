@@ -1,8 +1,10 @@
 //! The screen as the kernel has it: written from everywhere, painted now and then.
 
 use crate::Screen;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Instant;
+use base::display::Surface;
 use base::sync::{Rank, SpinLock};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
@@ -13,7 +15,8 @@ const PERIOD: Duration = Duration::from_millis(16);
 /// A screen that several CPUs use.
 pub struct SharedScreen {
     screen: SpinLock<Screen>,
-    /// Something is to be painted.
+    surface: Arc<dyn Surface>,
+    /// Something is to be painted, or flushed.
     stale: AtomicBool,
     /// Nothing is painted: something else is.
     hidden: AtomicBool,
@@ -28,6 +31,7 @@ impl SharedScreen {
     #[must_use]
     pub fn new(screen: Screen) -> Self {
         Self {
+            surface: Arc::clone(screen.surface()),
             screen: SpinLock::ranked(Rank::Screen, screen),
             stale: AtomicBool::new(true),
             hidden: AtomicBool::new(false),
@@ -95,6 +99,9 @@ impl SharedScreen {
             self.next.store((now + PERIOD).nanoseconds(), Relaxed);
             self.stale.store(false, Relaxed);
             self.screen.lock().refresh();
+            if !self.surface.flush() {
+                self.stale.store(true, Relaxed);
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ const TEXT: u32 = 0xcccccc;
 struct Picture {
     layout: Layout,
     pixels: Arc<Mutex<Vec<u32>>>,
+    /// So often it is busy when it is flushed.
+    busy: Arc<Mutex<u32>>,
 }
 
 impl Picture {
@@ -29,7 +31,8 @@ impl Picture {
             pitch: 4 * width as u32,
             shifts: [16, 8, 0],
         };
-        Self { layout, pixels: Arc::new(Mutex::new(vec![0x123456; width * height])) }
+        let pixels = Arc::new(Mutex::new(vec![0x123456; width * height]));
+        Self { layout, pixels, busy: Arc::default() }
     }
 
     fn pixel(&self, x: usize, y: usize) -> u32 {
@@ -96,11 +99,18 @@ impl Surface for Picture {
         let start = offset as usize / 4;
         self.pixels.lock().unwrap()[start..start + pixels.len()].copy_from_slice(&pixels);
     }
+
+    fn flush(&self) -> bool {
+        let mut busy = self.busy.lock().unwrap();
+        let is_free = *busy == 0;
+        *busy = busy.saturating_sub(1);
+        is_free
+    }
 }
 
 fn screen() -> (Screen, Picture) {
     let picture = Picture::of(ROWS, COLUMNS);
-    (Screen::new(Box::new(picture.clone()), 100, true), picture)
+    (Screen::new(Arc::new(picture.clone()), 100, true), picture)
 }
 
 /// What is seen after these bytes, without the cursor.
@@ -262,7 +272,7 @@ fn only_what_changed_is_painted() {
 #[test]
 fn last_words_need_nothing() {
     let picture = Picture::of(ROWS, COLUMNS);
-    let words = LastWords::new(Box::new(picture.clone()));
+    let words = LastWords::new(Arc::new(picture.clone()));
     words.write(b"\r\nkernel\xff\r\n");
     words.write(b"panic: here and there\n1\n2\n3\n4\n");
     assert_eq!(picture.text(), ["", "kernel", "panic: here", "and there", "1"]);
@@ -286,6 +296,20 @@ fn painting_waits_when_much_is_written() {
     assert_eq!(shared.take_answers(), None);
 }
 
+#[test]
+fn a_busy_surface_is_flushed_again() {
+    let (screen, picture) = screen();
+    let shared = SharedScreen::new(screen);
+    let at = |milliseconds: u64| Instant::from_nanoseconds(milliseconds * 1_000_000);
+    *picture.busy.lock().unwrap() = 2;
+    shared.write(b"a", at(1));
+    assert_eq!(shared.next_refresh(), Some(at(17)));
+    shared.refresh_if_due(at(17));
+    assert_eq!(shared.next_refresh(), Some(at(33)));
+    shared.refresh_if_due(at(33));
+    assert_eq!((shared.next_refresh(), *picture.busy.lock().unwrap()), (None, 0));
+}
+
 proptest! {
     #[test]
     fn nothing_written_makes_it_panic(
@@ -305,7 +329,7 @@ proptest! {
         let pictures = [Picture::of(rows, columns), Picture::of(rows, columns)];
         let mut screens = [true, false].map(|with_image| {
             let picture = pictures[usize::from(with_image)].clone();
-            Screen::new(Box::new(picture), 3, with_image)
+            Screen::new(Arc::new(picture), 3, with_image)
         });
         for (at, piece) in pieces.iter().enumerate() {
             for screen in &mut screens {
@@ -349,7 +373,7 @@ fn code(picture: &Picture) -> Option<String> {
 fn last_words_are_a_code_too() {
     for (rows, columns, lines) in [(50, 160, 1), (50, 160, 12), (48, 128, 25), (30, 80, 3)] {
         let picture = Picture::of(rows, columns);
-        let words = LastWords::new(Box::new(picture.clone()));
+        let words = LastWords::new(Arc::new(picture.clone()));
         let mut text = String::from("eggos: kernel panic: something\n");
         (0..lines)
             .for_each(|line| text += &std::format!("  frame {:#x}\n", 0xffff_8000_0000_u64 + line));
@@ -363,12 +387,12 @@ fn last_words_are_a_code_too() {
 #[test]
 fn more_than_a_code_holds_is_cut_and_small_screens_have_none() {
     let picture = Picture::of(50, 160);
-    let words = LastWords::new(Box::new(picture.clone()));
+    let words = LastWords::new(Arc::new(picture.clone()));
     words.write(&[b'x'; 2000]);
     words.finish();
     assert_eq!(code(&picture), Some("x".repeat(858)));
     let small = Picture::of(5, 12);
-    let words = LastWords::new(Box::new(small.clone()));
+    let words = LastWords::new(Arc::new(small.clone()));
     words.write(b"words");
     let before = small.pixels.lock().unwrap().clone();
     words.finish();

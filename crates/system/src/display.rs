@@ -24,7 +24,7 @@ pub struct Display {
     /// Shows what is written to the console.
     pub screen: &'static SharedScreen,
     /// The picture itself, for the program.
-    pub surface: Box<dyn Surface>,
+    pub surface: Arc<dyn Surface>,
     /// What typing raises; `None`: there is no keyboard.
     pub keyboard_irq: Option<Irq>,
     /// What the mouse raises, and whether it has a wheel; `None`: there is none.

@@ -9,7 +9,6 @@ use crate::device::{Device, device_number};
 use crate::file::{File, FileRef, IoctlArgument};
 use crate::flags::OpenFlags;
 use crate::metadata::{FileType, Metadata};
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -52,7 +51,7 @@ struct Page {
 pub struct FrameBuffer {
     own: Weak<Self>,
     number: u64,
-    surface: Box<dyn Surface>,
+    surface: Arc<dyn Surface>,
     layout: Layout,
     pages: SpinLock<BTreeMap<u64, Page>>,
     /// Some pages are dirty, or may be mapped.
@@ -86,7 +85,7 @@ fn sum(frame: &Frame) -> u64 {
 impl FrameBuffer {
     /// The picture on this surface.
     #[must_use]
-    pub fn new(surface: Box<dyn Surface>) -> Arc<Self> {
+    pub fn new(surface: Arc<dyn Surface>) -> Arc<Self> {
         let layout = surface.layout();
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
@@ -129,6 +128,11 @@ impl FrameBuffer {
         if self.next_refresh().is_none_or(|next| next > now) {
             return;
         }
+        self.refresh(now);
+    }
+
+    /// Copies to the screen what has changed.
+    fn refresh(&self, now: Instant) {
         self.next.store((now + PERIOD).nanoseconds(), Relaxed);
         self.active.store(false, Relaxed);
         let mut number = 0;
@@ -150,6 +154,9 @@ impl FrameBuffer {
                     self.surface.store(at * PAGE_SIZE + offset, words);
                 });
             }
+        }
+        if !self.surface.flush() {
+            self.active.store(true, Relaxed);
         }
     }
 
@@ -292,7 +299,11 @@ impl File for FrameBuffer {
             command::GET_VARIABLE => argument.store(&self.variable())?,
             command::GET_FIXED => argument.store(&self.fixed())?,
             command::PUT_VARIABLE => self.change(argument, false)?,
-            command::PAN => self.change(argument, true)?,
+            command::PAN => {
+                self.change(argument, true)?;
+                // What programs say when a picture is finished.
+                self.refresh(hal::clock::now());
+            }
             _ => return Err(Errno::ENOTTY),
         }
         Ok(0)

@@ -157,7 +157,7 @@ impl Emulator {
         let layout = Layout { width, height, pitch: 4 * width, shifts: [16, 8, 0] };
         let pixels = Arc::new(Mutex::new(vec![0; (3 * width * height) as usize]));
         let picture = Memory { layout, pixels };
-        Self { screen: Screen::new(Box::new(picture.clone()), 0, false), picture, taken: 0 }
+        Self { screen: Screen::new(Arc::new(picture.clone()), 0, false), picture, taken: 0 }
     }
 
     /// Takes what has come since the last time, of all that has ever come; returns the terminal's

@@ -14,7 +14,7 @@ const LAYOUT: Layout = Layout { width: 64, height: 32, pitch: 256, shifts: [16, 
 const NOISE: u8 = 0x77;
 
 #[derive(Clone)]
-struct Shown(Arc<Mutex<Vec<u8>>>);
+struct Shown(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<bool>>>);
 
 impl Surface for Shown {
     fn layout(&self) -> Layout {
@@ -25,12 +25,15 @@ impl Surface for Shown {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         self.0.lock().unwrap()[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
     }
+    fn flush(&self) -> bool {
+        self.1.lock().unwrap().pop().unwrap_or(true)
+    }
 }
 
 fn picture() -> (Arc<FrameBuffer>, Shown) {
     hal::sim::reset(1, 64);
-    let shown = Shown(Arc::new(Mutex::new(vec![NOISE; 8192])));
-    (FrameBuffer::new(Box::new(shown.clone())), shown)
+    let shown = Shown(Arc::new(Mutex::new(vec![NOISE; 8192])), Arc::default());
+    (FrameBuffer::new(Arc::new(shown.clone())), shown)
 }
 
 fn at(milliseconds: u64) -> Instant {
@@ -82,6 +85,32 @@ fn what_a_mapping_changes_is_shown() {
     buffer.refresh_if_due(at(40));
     assert_eq!((shown.byte(4102), shown.byte(4095)), (4, NOISE));
     assert_eq!(buffer.next_refresh(), None);
+}
+
+#[test]
+fn a_busy_screen_is_flushed_again() {
+    let (buffer, shown) = picture();
+    // Backwards.
+    *shown.1.lock().unwrap() = vec![false, true, false];
+    assert_eq!(buffer.write(0, &mut SliceSource::new(&[1])), Ok(1));
+    buffer.refresh_if_due(at(0));
+    assert_eq!(buffer.next_refresh(), Some(at(16)));
+    buffer.refresh_if_due(at(16));
+    assert_eq!(buffer.next_refresh(), None);
+    assert_eq!(shown.1.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_pan_shows_at_once_what_was_drawn() {
+    let (buffer, shown) = picture();
+    let frame = buffer.frame(0, true).unwrap();
+    buffer.refresh_if_due(at(0));
+    frame.write(0, &[5]);
+    let mut told = Argument(Vec::new());
+    assert_eq!(buffer.ioctl(command::GET_VARIABLE, &mut told), Ok(0));
+    assert_eq!(shown.byte(0), 0);
+    assert_eq!(buffer.ioctl(command::PAN, &mut told), Ok(0));
+    assert_eq!(shown.byte(0), 5);
 }
 
 struct Argument(Vec<u8>);
