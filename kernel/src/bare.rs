@@ -142,6 +142,7 @@ fn refuse(problem: &StartError) -> ! {
         hal::console::control(&format!("refused {problem}"));
     } else {
         say(format_args!("eggos: {problem}\n"));
+        display::settle();
         hal::console::linger();
     }
     hal::power::off(true)

@@ -47,6 +47,13 @@ pub(crate) fn start(surface: Arc<dyn Surface>, config: &Config) -> Option<Displa
     Some(Display { screen, surface, keyboard_irq, mouse })
 }
 
+/// Paints what was written last.
+pub(crate) fn settle() {
+    if let Some(screen) = SCREEN.get() {
+        screen.settle(hal::clock::now);
+    }
+}
+
 /// Rows to look back to: a row is some KiB, and they may take a 64th of the memory.
 fn history_rows() -> usize {
     const ROW_BYTES: u64 = 2048;

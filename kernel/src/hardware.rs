@@ -2,6 +2,7 @@
 //! stops (the setting `hardware`), so that somebody with a strange PC can report it.
 
 use crate::bare::say;
+use crate::display;
 use core::fmt::Arguments;
 use drivers::Devices;
 use hal::boot::{BootInfo, Framebuffer};
@@ -42,6 +43,7 @@ pub(crate) fn stop() -> ! {
     }
     let button = hal::power::button().map_or("", |_| "; the power button ends it");
     row("stopped", format_args!("as the setting `hardware` asks{button}"));
+    display::settle();
     loop {
         let _ = hal::irq::take_pending();
         if hal::power::button_pressed() {

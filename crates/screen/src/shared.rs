@@ -93,6 +93,21 @@ impl SharedScreen {
         (self.stale.load(Relaxed) && !self.hidden.load(Relaxed)).then_some(next)
     }
 
+    /// Paints what was written last, waiting for that a while: nobody will look at it again.
+    pub fn settle(&self, clock: impl Fn() -> Instant) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        const MOST_LOOKS: u32 = 100_000_000;
+        let deadline = clock() + PATIENCE;
+        for _ in 0..MOST_LOOKS {
+            let now = clock();
+            if self.next_refresh().is_none() || now > deadline {
+                break;
+            }
+            self.refresh_if_due(now);
+            core::hint::spin_loop();
+        }
+    }
+
     /// Paints when it is time.
     pub fn refresh_if_due(&self, now: Instant) {
         if self.next_refresh().is_some_and(|next| next <= now) {

@@ -297,6 +297,29 @@ fn painting_waits_when_much_is_written() {
 }
 
 #[test]
+fn what_was_written_last_is_painted() {
+    let (screen, picture) = screen();
+    let shared = SharedScreen::new(screen);
+    let time = std::cell::Cell::new(Instant::from_nanoseconds(1_000_000));
+    shared.write(b"\x1b[?25la", time.get());
+    shared.write(b"b", time.get());
+    assert_eq!(picture.text()[0], "a");
+    shared.settle(|| {
+        time.set(time.get() + core::time::Duration::from_millis(1));
+        time.get()
+    });
+    assert_eq!(picture.text()[0], "ab");
+    // A screen that never shows it is not waited for.
+    *picture.busy.lock().unwrap() = u32::MAX;
+    shared.write(b"c", time.get());
+    shared.settle(|| {
+        time.set(time.get() + core::time::Duration::from_millis(1));
+        time.get()
+    });
+    assert!(shared.next_refresh().is_some());
+}
+
+#[test]
 fn a_busy_surface_is_flushed_again() {
     let (screen, picture) = screen();
     let shared = SharedScreen::new(screen);

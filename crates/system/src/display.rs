@@ -145,6 +145,11 @@ impl Keys {
         }
     }
 
+    /// Paints what the program wrote last.
+    pub(crate) fn settle(&self) {
+        self.screen.settle(hal::clock::now);
+    }
+
     /// When there is something to paint.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         [self.screen.next_refresh(), self.picture.next_refresh()].into_iter().flatten().min()

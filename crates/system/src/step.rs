@@ -46,10 +46,15 @@ impl System {
         if !hal::console::has_control() {
             match status {
                 ExitStatus::Machine(MachineEnd::Restart) => hal::power::restart(),
-                ExitStatus::Machine(MachineEnd::Halt) => loop {
-                    let _ = irq::take_pending();
-                    hal::cpu::idle();
-                },
+                ExitStatus::Machine(MachineEnd::Halt) => {
+                    if let Some(keys) = &self.keys {
+                        keys.settle();
+                    }
+                    loop {
+                        let _ = irq::take_pending();
+                        hal::cpu::idle();
+                    }
+                }
                 _ => {}
             }
         }
