@@ -16,15 +16,18 @@ hal::entry!(main);
 
 fn main(info: BootInfo) -> ! {
     base::sync::cpus_are_told_by(hal::cpu::current);
-    let frame = display::find(info.framebuffer);
+    let surface = display::find(info.framebuffer);
     let (archive, config) = match settings(&info) {
         Ok(settings) => settings,
         Err(problem) => {
-            let _ = frame.and_then(|frame| display::start(frame, &Config::default()));
+            let surface = surface
+                .or_else(|| drivers::probe(info.command_line, true, &mut |_| {}).screen.take());
+            let _ = surface.and_then(|surface| display::start(surface, &Config::default()));
             refuse(&problem)
         }
     };
-    let display = frame.and_then(|frame| display::start(frame, &config));
+    let wants_screen = surface.is_none();
+    let mut display = surface.and_then(|surface| display::start(surface, &config));
     if config.restart_on_panic {
         hal::power::restart_on_failure();
     }
@@ -37,7 +40,10 @@ fn main(info: BootInfo) -> ! {
             say(format_args!("eggos: {line}\n"));
         }
     };
-    let mut devices = drivers::probe(info.command_line, &mut log);
+    let mut devices = drivers::probe(info.command_line, wants_screen, &mut log);
+    if let Some(surface) = devices.screen.take() {
+        display = display::start(surface, &config);
+    }
     let seed = seed(&mut devices);
     let cpus = hal::cpu::start_others(config.cpus.unwrap_or(u32::MAX), run_secondary);
     if verbose {

@@ -2,6 +2,7 @@
 
 use crate::command_line::{self, MmioSlot};
 use crate::pci::{self, Function};
+use crate::virtio::gpu::VirtioGpu;
 use crate::virtio::input::VirtioInput;
 use crate::virtio::net::VirtioNet;
 use crate::virtio::rng::VirtioRng;
@@ -11,8 +12,10 @@ use crate::{display, e1000, pvpanic};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::PAGE_SIZE;
+use base::display::{Layout, Surface};
 use base::input::{Description, InputSource};
 use base::link::NetDevice;
 use core::fmt;
@@ -47,6 +50,9 @@ pub struct Devices {
     pub rngs: Vec<VirtioRng>,
     /// Input devices, in the order they were found.
     pub inputs: Vec<AttachedInput>,
+    /// A screen, if one was wanted and is there.
+    pub screen: Option<Arc<dyn Surface>>,
+    wants_screen: bool,
 }
 
 impl Devices {
@@ -75,6 +81,7 @@ struct Driver {
 const DRIVERS: &[Driver] = &[
     Driver { name: "virtio-net", matches: DeviceType::NETWORK, attach: attach_net },
     Driver { name: "virtio-rng", matches: DeviceType::ENTROPY, attach: attach_rng },
+    Driver { name: "virtio-gpu", matches: DeviceType::GPU, attach: attach_gpu },
     Driver { name: "virtio-input", matches: DeviceType::INPUT, attach: attach_input },
 ];
 
@@ -99,6 +106,16 @@ fn attach_input(transport: Box<dyn Transport>, devices: &mut Devices) -> Result<
     Ok(line)
 }
 
+fn attach_gpu(transport: Box<dyn Transport>, devices: &mut Devices) -> Result<String, Error> {
+    if devices.screen.is_some() || !devices.wants_screen {
+        return Err(Error::OtherScreen);
+    }
+    let screen = VirtioGpu::new(transport)?;
+    let Layout { width, height, .. } = screen.layout();
+    devices.screen = Some(screen);
+    Ok(format!("{width}x{height}"))
+}
+
 /// Where a device is, for the log.
 enum Place {
     Mmio(MmioSlot),
@@ -115,9 +132,14 @@ impl fmt::Display for Place {
 }
 
 /// Finds and attaches all devices: those that the kernel command line names and those on the PCI
-/// bus. `log` gets one line for each that is attached or refused. Call it once.
-pub fn probe(command_line: &str, log: &mut dyn FnMut(fmt::Arguments<'_>)) -> Devices {
-    let mut devices = Devices::default();
+/// bus. `wants_screen`: there is none yet. `log` gets one line for each that is attached or refused. Call
+/// it once.
+pub fn probe(
+    command_line: &str,
+    wants_screen: bool,
+    log: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Devices {
+    let mut devices = Devices { wants_screen, ..Devices::default() };
     for slot in command_line::mmio_slots(command_line) {
         match slot {
             Ok(slot) => attach(&Place::Mmio(slot), mmio_transport(slot), &mut devices, log),
@@ -199,7 +221,7 @@ fn pci_transport(function: Function) -> Result<Box<dyn Transport>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Behaviour, Device as Model, EVENT_INDEX, PciFace, Shared, lock};
+    use crate::testing::{Behaviour, Device as Model, EVENT_INDEX, Manner, PciFace, Shared, lock};
     use base::PhysAddr;
     use base::link::TransmitMeta;
     use hal::pci::Address;
@@ -207,7 +229,7 @@ mod tests {
 
     fn probe_logged(command_line: &str) -> (Devices, Vec<String>) {
         let mut lines = Vec::new();
-        let devices = probe(command_line, &mut |line| lines.push(line.to_string()));
+        let devices = probe(command_line, true, &mut |line| lines.push(line.to_string()));
         (devices, lines)
     }
 
@@ -271,6 +293,35 @@ mod tests {
                 assert_eq!(table.lock().unwrap()[0x800..0x804], 0xfee0_0000u32.to_le_bytes());
             }
             echo(&mut devices.nets[0], &device);
+        }
+    }
+
+    #[test]
+    fn one_screen_is_enough() {
+        let at = |device| Address { bus: 0, device, function: 0 };
+        for wants_screen in [true, false] {
+            hal::sim::reset(1, 1 << 14);
+            let host = PciFace { vendor: 0x8086, device: 0x29c0, subsystem: 0, messages: false };
+            host.plug(at(0), &Model::net(0));
+            let displays = [Model::display(Manner::Good), Model::display(Manner::Good)];
+            let face = PciFace { device: 0x1050, ..PciFace::transitional(0) };
+            face.plug(at(3), &displays[0]);
+            let page = crate::testing::Page::of(&[&displays[1]]);
+            hal::sim::place(PhysAddr(0xfeb0_0000), page);
+            let mut lines = Vec::new();
+            let line = "virtio_mmio.device=512@0xfeb00000:5";
+            let devices = probe(line, wants_screen, &mut |line| lines.push(line.to_string()));
+            assert_eq!(devices.screen.is_some(), wants_screen);
+            let other = "not used: there is another screen";
+            let [first, second] = if wants_screen { ["640x400", other] } else { [other, other] };
+            assert_eq!(
+                lines,
+                [
+                    format!("virtio-gpu at mmio 0xfeb00000: {first}"),
+                    format!("virtio-gpu at pci 00:03.0: {second}"),
+                ]
+            );
+            assert_eq!(lock(&displays[0]).status & 4, 0);
         }
     }
 

@@ -59,7 +59,7 @@ mod tests {
         let page = MmioWindow::of_model(Arc::clone(&model) as Arc<Mutex<dyn Model>>, 4096);
         hal::sim::place(PhysAddr(u64::from(AT) & !4095), page);
         let mut lines = Vec::new();
-        crate::probe("", &mut |line| lines.push(std::format!("{line}")));
+        crate::probe("", true, &mut |line| lines.push(std::format!("{line}")));
         assert_eq!(lines, ["pvpanic at pci 00:00.0: told of kernel panics"]);
         let register = hal::sim::failure_register();
         register.into_iter().for_each(|register| register.write_u8(0, 1));
@@ -70,7 +70,7 @@ mod tests {
     fn without_an_address_it_is_not_used() {
         plug(0);
         let mut lines = Vec::new();
-        crate::probe("", &mut |line| lines.push(std::format!("{line}")));
+        crate::probe("", true, &mut |line| lines.push(std::format!("{line}")));
         assert_eq!(lines.len(), 1);
         assert!(lines[0].contains("not used"), "{lines:?}");
         assert!(hal::sim::failure_register().is_none());

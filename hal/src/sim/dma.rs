@@ -122,7 +122,7 @@ impl DerefMut for DmaBuffer {
     }
 }
 
-/// Memory that driver and device use at the same time (rings). All accesses are volatile, little
+/// Memory that driver and device use at the same time (rings, pictures). All accesses are volatile, little
 /// endian and bounds-checked: a load beyond the end is 0, a store beyond it is dropped.
 pub struct DmaRing {
     physical: PhysAddr,
@@ -171,6 +171,15 @@ impl DmaRing {
     access!(read_u16, write_u16, u16);
     access!(read_u32, write_u32, u32);
     access!(read_u64, write_u64, u64);
+
+    /// Stores words one after the other from a byte offset on, a multiple of 8: those that lie inside.
+    pub fn write_words(&self, offset: usize, words: &[u64]) {
+        for (at, word) in (offset..).step_by(size_of::<u64>()).zip(words) {
+            if at.is_multiple_of(8) && at + size_of::<u64>() <= self.memory.0.len() {
+                self.write_u64(at, *word);
+            }
+        }
+    }
 }
 
 /// Orders everything before it against everything after it, for the device too.

@@ -112,7 +112,7 @@ impl Drop for DmaBuffer {
     }
 }
 
-/// Memory that driver and device use at the same time (rings). All accesses are atomic, little
+/// Memory that driver and device use at the same time (rings, pictures). All accesses are atomic, little
 /// endian and bounds-checked: a load beyond the end (or not aligned) is 0, a store there is dropped.
 pub struct DmaRing {
     memory: Memory,
@@ -165,6 +165,18 @@ impl DmaRing {
     access!(read_u16, write_u16, u16, AtomicU16);
     access!(read_u32, write_u32, u32, AtomicU32);
     access!(read_u64, write_u64, u64, AtomicU64);
+
+    /// Stores words one after the other from a byte offset on, a multiple of 8: those that lie inside.
+    pub fn write_words(&self, offset: usize, words: &[u64]) {
+        let inside = self.memory.bytes.saturating_sub(offset) / size_of::<u64>();
+        let Some(at) = self.at(offset, size_of::<u64>()) else { return };
+        let mut at = at.cast::<AtomicU64>();
+        for word in words.iter().take(inside) {
+            // SAFETY: inside the ring and aligned; all other accesses are atomic too.
+            unsafe { &*at }.store(*word, Ordering::Relaxed);
+            at = at.wrapping_add(1);
+        }
+    }
 }
 
 impl Drop for DmaRing {

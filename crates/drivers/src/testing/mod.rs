@@ -1,9 +1,11 @@
 //! Device models for the tests: the device's side of the standard, written apart from the
 //! driver's.
 
+mod gpu;
 mod pci_face;
 mod ring;
 
+pub(crate) use gpu::{Gpu, Manner};
 pub(crate) use pci_face::{PciFace, plug_card};
 pub(crate) use ring::DeviceQueue;
 
@@ -26,6 +28,8 @@ pub(crate) enum Behaviour {
     Echo,
     /// Entropy: 0, 1, 2, …
     Count,
+    /// Display: what is asked for, see [`Gpu`].
+    Obey,
     /// Nothing, ever.
     Dead,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Device {
     pub(crate) behaviour: Behaviour,
     /// Do not look at the transmit queue for now.
     pub(crate) paused: bool,
+    /// The display's side of a display device.
+    pub(crate) gpu: Gpu,
     /// Frames on the wire towards the driver.
     pub(crate) wire: VecDeque<Vec<u8>>,
     /// Everything that was sent, with its header.
@@ -83,6 +89,7 @@ impl Device {
             queues: (0..2).map(|_| DeviceQueue::default()).collect(),
             behaviour,
             paused: false,
+            gpu: Gpu::default(),
             wire: VecDeque::new(),
             sent: Vec::new(),
             kicks: 0,
@@ -101,6 +108,12 @@ impl Device {
 
     pub(crate) fn rng(behaviour: Behaviour) -> Shared {
         Arc::new(Mutex::new(Self::new(4, EVENT_INDEX, behaviour)))
+    }
+
+    pub(crate) fn display(manner: Manner) -> Shared {
+        let mut device = Self::new(16, EVENT_INDEX, Behaviour::Obey);
+        device.gpu.manner = manner;
+        Arc::new(Mutex::new(device))
     }
 
     fn event_index(&self) -> bool {
@@ -144,6 +157,7 @@ impl Device {
                 self.fill_received();
             }
             Behaviour::Count => self.count(),
+            Behaviour::Obey => self.obey(),
             Behaviour::Dead => {}
         }
     }
@@ -208,6 +222,18 @@ impl Device {
             let bytes: Vec<u8> = (0..chain.writable()).map(|n| n as u8).collect();
             chain.write(&bytes);
             queue.put_used(chain.head, bytes.len() as u32, event);
+        }
+    }
+
+    fn obey(&mut self) {
+        let event = self.event_index();
+        let Some(queue) = self.queues.get_mut(0).filter(|_| !self.paused) else { return };
+        while let Some(chain) = queue.next(event) {
+            let answer = self.gpu.answer(&chain.request());
+            let (answer, written) = self.gpu.bent(answer);
+            let answer = &answer[..answer.len().min(chain.writable())];
+            chain.write(answer);
+            queue.put_used(chain.head, written.unwrap_or(answer.len() as u32), event);
         }
     }
 

@@ -49,6 +49,12 @@ impl Chain {
         all
     }
 
+    /// The part that the device may read.
+    pub(crate) fn request(&self) -> Vec<u8> {
+        let pieces = self.pieces.iter().filter(|piece| !piece.2).copied().collect();
+        Self { head: self.head, pieces }.read()
+    }
+
     pub(crate) fn writable(&self) -> usize {
         self.pieces.iter().filter(|piece| piece.2).map(|piece| piece.1).sum()
     }

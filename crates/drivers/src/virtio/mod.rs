@@ -2,14 +2,16 @@
 //! "Virtual I/O Device (VIRTIO) Version 1.2".
 //!
 //! [`transport`] is how registers are reached (MMIO or PCI), [`handshake`] brings a device from
-//! reset to running, [`queue`] is the split virtqueue, and on these stand the drivers: [`net`],
-//! [`rng`].
+//! reset to running, [`queue`] is the split virtqueue, and on these stand the drivers: [`gpu`],
+//! [`input`], [`net`], [`rng`].
 
+pub mod gpu;
 pub mod handshake;
 pub mod input;
 mod mmio;
 pub mod net;
 mod pci;
+mod polled;
 pub mod queue;
 pub mod rng;
 pub mod transport;
@@ -31,6 +33,8 @@ impl DeviceType {
     pub const NETWORK: Self = Self(1);
     /// Entropy device (§5.4).
     pub const ENTROPY: Self = Self(4);
+    /// GPU device (§5.7).
+    pub const GPU: Self = Self(16);
     /// Input device (§5.8).
     pub const INPUT: Self = Self(18);
 }
@@ -60,6 +64,12 @@ pub enum Error {
     OutOfMemory,
     /// No interrupt, and it is not polled.
     NoInterrupt,
+    /// It answered no request, or not within the rules.
+    NoAnswer,
+    /// It answered a request with this error.
+    Refused(u32),
+    /// There is another screen already.
+    OtherScreen,
 }
 
 impl fmt::Display for Error {
@@ -79,6 +89,9 @@ impl fmt::Display for Error {
             Self::NoQueue(queue) => write!(f, "it lacks queue {}", queue.0),
             Self::OutOfMemory => f.write_str("no memory for its queues"),
             Self::NoInterrupt => f.write_str("it has no interrupt"),
+            Self::NoAnswer => f.write_str("it does not answer as it should"),
+            Self::Refused(answer) => write!(f, "it answers {answer:#x}"),
+            Self::OtherScreen => f.write_str("there is another screen"),
         }
     }
 }
@@ -100,7 +113,7 @@ pub mod feature {
 }
 
 /// One line on the console about a device that broke the rules while it ran.
-fn report_broken(driver: &str, violation: queue::Violation) {
+fn report_broken(driver: &str, violation: impl fmt::Display) {
     let line = alloc::format!("eggos: {driver}: device is broken and was stopped: {violation}\n");
     hal::console::write(line.as_bytes());
 }

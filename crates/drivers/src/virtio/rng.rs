@@ -1,20 +1,18 @@
 //! The entropy device (§5.4): one queue; the device fills what it is given.
 
 use super::handshake::Device;
-use super::queue::{Queue, Segment, Violation};
+use super::queue::{Queue, Segment};
 use super::transport::{QueueIndex, Transport};
-use super::{Error, feature, report_broken};
+use super::{Error, feature, polled, report_broken};
 use alloc::boxed::Box;
-use base::Instant;
+use core::time::Duration;
 use hal::dma::DmaBuffer;
 
 const REQUEST_QUEUE: QueueIndex = QueueIndex(0);
 /// Bytes asked for at once: a seed.
 const REQUEST_BYTES: usize = 64;
 /// How long to wait for the device: longer than a hypervisor takes to read its own generator.
-const PATIENCE_NANOSECONDS: u64 = 200_000_000;
-/// The same in looks at the ring, should the clock stand still.
-const PATIENCE_LOOKS: u32 = if cfg!(test) { 1000 } else { 50_000_000 };
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A virtio entropy device.
 pub struct VirtioRng {
@@ -62,7 +60,7 @@ impl VirtioRng {
             return None;
         }
         queue.publish();
-        match wait(queue) {
+        match polled::wait(queue, PATIENCE) {
             Ok(Some((mut buffer, written))) => {
                 let (to, from) = (into.get_mut(..written)?, buffer.get_mut(..written)?);
                 to.copy_from_slice(from);
@@ -100,23 +98,6 @@ impl Drop for VirtioRng {
             self.stop();
         }
     }
-}
-
-/// Polls for the answer. `None` when patience ends.
-fn wait(queue: &mut Queue<DmaBuffer>) -> Result<Option<(DmaBuffer, usize)>, Violation> {
-    let now = || hal::clock::now().nanoseconds();
-    let deadline = Instant::from_nanoseconds(now().saturating_add(PATIENCE_NANOSECONDS));
-    for _ in 0..PATIENCE_LOOKS {
-        if let Some(completion) = queue.pop()? {
-            let written = usize::try_from(completion.written).unwrap_or(0);
-            return Ok(queue.release(completion.head).map(|buffer| (buffer, written)));
-        }
-        if now() > deadline.nanoseconds() {
-            break;
-        }
-        core::hint::spin_loop();
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -23,22 +23,48 @@ const HOST_SIDE: [&str; 2] = [
 ];
 const SERIAL: &str = "-serial chardev:console";
 
+/// A machine with something that shows pictures.
+#[derive(Clone, Copy)]
+struct Adapter {
+    machine: &'static str,
+    words: &'static str,
+}
+
+const VGA: Adapter = Adapter { machine: "q35", words: "-device VGA,romfile=" };
+/// Pictures that do not lie in memory of the device.
+const GPU: Adapter = Adapter { machine: "q35", words: "-device virtio-gpu-pci" };
+const GPU_PC: Adapter = Adapter { machine: "pc", ..GPU };
+/// A VGA besides, which shows nothing as long as nothing has set it up.
+const GPU_VGA: Adapter = Adapter { machine: "q35", words: "-device virtio-vga" };
+const GPU_MMIO: Adapter = Adapter {
+    machine: "microvm",
+    words: "-device virtio-gpu-device -device virtio-keyboard-device",
+};
+
 pub(super) fn tests() -> Vec<Test> {
     let own = |name: &str, set, run: fn(&Mode) -> Result<()>| {
         Test::new(format!("screen/{name}"), set, run).with_own_machine()
     };
     vec![
-        own("card", Set::Core, card),
-        own("editor", Set::Core, editor),
+        own("card", Set::Core, |mode| card(mode, "card", VGA)),
+        own("editor", Set::Core, |mode| editor(mode, "editor", VGA)),
         own("bubbletea", Set::Core, bubbletea),
-        own("panic", Set::Core, panic),
+        own("panic", Set::Core, |mode| panic(mode, "panic", VGA)),
         own("evdev", Set::Core, evdev),
         // A picture of the firmware's that no driver here knows.
         own("uefi", Set::Core, |mode| by_firmware(mode, "uefi", "ramfb", (37, 100))),
         own("uefi-vga", Set::All, |mode| by_firmware(mode, "uefi", "VGA", (50, 160))),
         own("uefi-cirrus", Set::All, |mode| by_firmware(mode, "uefi", "cirrus-vga", (37, 100))),
         own("bios", Set::All, |mode| by_firmware(mode, "bios", "virtio-vga", (30, 80))),
-        own("framebuffer", Set::Core, framebuffer),
+        own("uefi-virtio", Set::All, |mode| by_firmware(mode, "uefi", "virtio-gpu-pci", (50, 160))),
+        own("framebuffer", Set::Core, |mode| framebuffer(mode, "framebuffer", VGA)),
+        own("gpu-card", Set::Core, |mode| card(mode, "gpu-card", GPU)),
+        own("gpu-panic", Set::Core, |mode| panic(mode, "gpu-panic", GPU)),
+        own("gpu-framebuffer", Set::Core, |mode| framebuffer(mode, "gpu-framebuffer", GPU)),
+        own("gpu-pc", Set::All, |mode| editor(mode, "gpu-pc", GPU_PC)),
+        own("gpu-vga", Set::All, |mode| card(mode, "gpu-vga", GPU_VGA)),
+        own("gpu-microvm", Set::Core, |mode| editor(mode, "gpu-microvm", GPU_MMIO)),
+        own("gpu-refused", Set::Core, gpu_refused),
         own("history", Set::All, history),
         own("keymap", Set::All, keymap),
         own("alone", Set::All, alone),
@@ -60,8 +86,19 @@ impl Screen {
         words: &str,
         change: impl FnOnce(String) -> String,
     ) -> Result<Self> {
-        Self::start_with(name, vm, |line| {
-            change(format!("{line} -device VGA,romfile= -append '{words}'"))
+        Self::start_on(VGA, name, vm, words, change)
+    }
+
+    /// The same with another adapter, on its machine.
+    fn start_on(
+        Adapter { machine, words: device }: Adapter,
+        name: &str,
+        vm: Vm,
+        words: &str,
+        change: impl FnOnce(String) -> String,
+    ) -> Result<Self> {
+        Self::start_with(name, vm.machine(machine), |line| {
+            change(format!("{line} {device} -append '{words}'"))
         })
     }
 
@@ -126,12 +163,13 @@ impl Screen {
 
 fn term(mode: &Mode, args: &[&str]) -> Result<Vm> {
     let elf = build::go("modules/term", build::NEWEST, Variant::Plain)?;
-    Ok(Vm::of(&elf, mode).machine("q35").args(args))
+    Ok(Vm::of(&elf, mode).args(args))
 }
 
 /// Colours, boxes, blocks, wide text: by text, place and colour.
-fn card(mode: &Mode) -> Result<()> {
-    let mut screen = Screen::start("card", term(mode, &["card"])?, "", |line| line)?;
+fn card(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
+    let vm = term(mode, &["card"])?;
+    let mut screen = Screen::start_on(adapter, name, vm, "", |line| line)?;
     let picture = screen.wait_for("> ")?;
     let stored = include_str!("../../pictures/card.txt");
     if picture.all().trim_end() != stored.trim_end() {
@@ -175,8 +213,8 @@ fn by_firmware(mode: &Mode, firmware: &str, card: &str, size: (usize, usize)) ->
 }
 
 /// Typed text, arrows, history, Ctrl-C in a line editor.
-fn editor(mode: &Mode) -> Result<()> {
-    let mut screen = Screen::start("editor", term(mode, &[])?, "", |line| line)?;
+fn editor(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
+    let mut screen = Screen::start_on(adapter, name, term(mode, &[])?, "", |line| line)?;
     screen.wait_for("> ")?;
     screen.press(&["h", "e", "l", "l", "o", "left", "left", "shift-x", "home", "1", "end", "2"])?;
     screen.press(&["backspace", "3", "ret"])?;
@@ -190,8 +228,7 @@ fn editor(mode: &Mode) -> Result<()> {
 /// A program of a popular library for terminals, unmodified.
 fn bubbletea(mode: &Mode) -> Result<()> {
     let elf = build::go("modules/bubbletea", build::NEWEST, Variant::Plain)?;
-    let vm = Vm::of(&elf, mode).machine("q35");
-    let mut screen = Screen::start("bubbletea", vm, "", |line| line)?;
+    let mut screen = Screen::start("bubbletea", Vm::of(&elf, mode), "", |line| line)?;
     let picture = screen.wait_for("> coffee")?;
     let row = picture.find("> coffee")?;
     let chosen = picture.rows[row][2];
@@ -206,13 +243,13 @@ fn bubbletea(mode: &Mode) -> Result<()> {
 }
 
 /// A program draws into /dev/fb0, and gives the screen back to the text.
-fn framebuffer(mode: &Mode) -> Result<()> {
+fn framebuffer(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
     const RED: Colour = [255, 0, 0];
     const GREEN: Colour = [0, 255, 0];
     const BLUE: Colour = [0, 0, 255];
     let elf = build::go("programs/screen", build::NEWEST, Variant::Plain)?;
-    let vm = Vm::of(&elf, mode).machine("q35");
-    let mut screen = Screen::start("framebuffer", vm, "", |line| line)?;
+    let vm = Vm::of(&elf, mode);
+    let mut screen = Screen::start_on(adapter, name, vm, "", |line| line)?;
     screen.running.wait_for_text("not seen")?;
     let until = Instant::now() + BOOT_LIMIT;
     let places = [((0, 0), GREEN), ((63, 63), GREEN), ((64, 63), RED), ((1279, 798), RED)];
@@ -242,7 +279,7 @@ fn framebuffer(mode: &Mode) -> Result<()> {
 /// not echo them.
 fn evdev(mode: &Mode) -> Result<()> {
     let elf = build::go("programs/evdev", build::NEWEST, Variant::Plain)?;
-    let mut screen = Screen::start("evdev", Vm::of(&elf, mode).machine("q35"), "", |line| line)?;
+    let mut screen = Screen::start("evdev", Vm::of(&elf, mode), "", |line| line)?;
     screen.wait_for("ready")?;
     screen.press(&["up", "shift-a"])?;
     // The machine may be gone before its monitor answers.
@@ -260,9 +297,9 @@ fn evdev(mode: &Mode) -> Result<()> {
 }
 
 /// A machine that stands alone shows why its kernel failed.
-fn panic(mode: &Mode) -> Result<()> {
+fn panic(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
     let alone = |line: String| HOST_SIDE.iter().fold(line, |line, part| line.replace(part, ""));
-    let mut screen = Screen::start("panic", term(mode, &[])?, "", alone)?;
+    let mut screen = Screen::start_on(adapter, name, term(mode, &[])?, "", alone)?;
     screen.wait_for("> ")?;
     screen.monitor.execute("inject-nmi", "")?;
     let picture = screen.wait_for("eggos: kernel panic: exception 2")?;
@@ -285,6 +322,17 @@ fn panic(mode: &Mode) -> Result<()> {
         }
     }
     screen.save()
+}
+
+/// A machine that cannot run its program says so on such a screen too.
+fn gpu_refused(mode: &Mode) -> Result<()> {
+    let alone = |line: String| {
+        let (before, rest) = line.split_once("-initrd ").unwrap_or((&line, ""));
+        let rest = rest.split_once(' ').map_or("", |(_, rest)| rest);
+        HOST_SIDE.iter().fold(format!("{before}{rest}"), |line, part| line.replace(part, ""))
+    };
+    let mut screen = Screen::start_on(GPU, "gpu-refused", term(mode, &[])?, "", alone)?;
+    screen.wait_for("eggos: no image: start the machine with egg").map(|_| ())
 }
 
 /// What has left the screen comes back with Shift-PageUp.
