@@ -1,5 +1,7 @@
 //! A checksum of an archive: XXH64 with seed 0 (github.com/Cyan4973/xxHash, doc/xxhash_spec.md). It
-//! tells accidents, not forgeries, at one multiplication for each eight bytes.
+//! tells accidents, not forgeries, at one multiplication for each eight bytes. Ours, as it is half of a
+//! boot: with that of twox-hash 2.1 the kernel takes 3.35 million instructions to a program's end, with
+//! this one 2.28 (Go's empty program, one CPU).
 
 const PRIMES: [u64; 5] = [
     0x9e37_79b1_85eb_ca87,
