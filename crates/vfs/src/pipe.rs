@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use base::Errno;
 use base::io::{Sink, SliceSource, Source, drain, fill, take_all};
-use base::sync::{Rank, SpinLock};
+use base::sync::{Rank, SpinLock, lock_both};
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, Ordering};
 use sched::{Notifier, PollEvents};
@@ -181,15 +181,7 @@ impl Pipe {
             return Err(Errno::EINVAL);
         }
         let (moved, before, after) = {
-            // Always in the same order, whichever way the bytes go.
-            let here_first = core::ptr::from_ref(self) < core::ptr::from_ref(to);
-            let (mut from, mut into) = if here_first {
-                let from = self.state.lock();
-                (from, to.state.lock())
-            } else {
-                let into = to.state.lock();
-                (self.state.lock(), into)
-            };
+            let (mut from, mut into) = lock_both(&self.state, &to.state);
             if into.readers == 0 {
                 return Err(Errno::EPIPE);
             }
