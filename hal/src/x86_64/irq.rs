@@ -2,7 +2,7 @@
 
 use super::boot::tables;
 use super::{apic, clock, ioapic, percpu, pic, presence};
-use base::sync::SpinLock;
+use base::sync::{Rank, SpinLock};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
@@ -16,7 +16,7 @@ const LEGACY_VECTOR: u8 = 0x20;
 static NEXT: AtomicU32 = AtomicU32::new(0);
 /// The sources of lines that devices share.
 static SHARED: SpinLock<[Option<Irq>; tables::OLD_LINES]> =
-    SpinLock::new([None; tables::OLD_LINES]);
+    SpinLock::ranked(Rank::SharedLines, [None; tables::OLD_LINES]);
 
 /// An interrupt source, 0 to 63.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -46,6 +46,8 @@ pub enum Rank {
     EpollReady,
     /// What chooses among runnable tasks.
     Choice,
+    /// The interrupt lines that devices share.
+    SharedLines,
     /// The interrupt controllers.
     InterruptControllers,
     /// All locks that no other but the screen's and the allocator's are taken under.
@@ -76,7 +78,7 @@ impl Rank {
     }
 
     /// Every rank, outermost first.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Task,
         Self::NetworkTurn,
         Self::Offset,
@@ -98,6 +100,7 @@ impl Rank {
         Self::EpollItems,
         Self::EpollReady,
         Self::Choice,
+        Self::SharedLines,
         Self::InterruptControllers,
         Self::Leaf,
         Self::Screen,
