@@ -25,6 +25,7 @@ mod file_owner;
 pub mod file_status;
 pub mod file_transfer;
 pub mod files;
+pub mod futex2;
 pub mod identity;
 pub mod information;
 pub mod machine;

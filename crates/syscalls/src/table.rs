@@ -77,6 +77,7 @@ pub struct Family {
 /// Every family. A call that is in none is `ENOSYS`, said once on the console.
 pub const FAMILIES: &[Family] = &[
     Family { title: "Threads and futexes", rows: crate::threads::ROWS },
+    Family { title: "futex2", rows: crate::futex2::ROWS },
     Family { title: "Processes as descriptors", rows: crate::pidfd::ROWS },
     Family { title: "Scheduling", rows: crate::scheduling::ROWS },
     Family { title: "Signals", rows: crate::signals::ROWS },

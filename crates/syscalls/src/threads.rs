@@ -41,7 +41,7 @@ pub const ROWS: &[Row] = &[
         nr::FUTEX,
         "futex",
         &[Hex, Name(FUTEX_NAMES), Int, TimespecArg, Hex, Int],
-        "no priority inheritance",
+        "no priority inheritance: those operations are ENOSYS, and the console says so",
         futex,
     ),
     full(nr::SCHED_YIELD, "sched_yield", &[], sched_yield),
@@ -274,6 +274,11 @@ const FUTEX_WAIT: i32 = 0;
 const FUTEX_WAKE: i32 = 1;
 const FUTEX_REQUEUE: i32 = 3;
 const FUTEX_CMP_REQUEUE: i32 = 4;
+const FUTEX_WAKE_OP: i32 = 5;
+/// Locks with priority inheritance: LOCK_PI, UNLOCK_PI, TRYLOCK_PI.
+const FUTEX_PI: core::ops::RangeInclusive<i32> = 6..=8;
+/// WAIT_REQUEUE_PI, CMP_REQUEUE_PI, LOCK_PI2.
+const FUTEX_MORE_PI: core::ops::RangeInclusive<i32> = 11..=13;
 const FUTEX_WAIT_BITSET: i32 = 9;
 const FUTEX_WAKE_BITSET: i32 = 10;
 const FUTEX_PRIVATE_FLAG: i32 = 128;
@@ -284,6 +289,9 @@ const FUTEX_NAMES: &[(u64, &str)] = &[
     (1, "FUTEX_WAKE"),
     (128, "FUTEX_WAIT_PRIVATE"),
     (129, "FUTEX_WAKE_PRIVATE"),
+    (131, "FUTEX_REQUEUE_PRIVATE"),
+    (132, "FUTEX_CMP_REQUEUE_PRIVATE"),
+    (133, "FUTEX_WAKE_OP_PRIVATE"),
     (137, "FUTEX_WAIT_BITSET_PRIVATE"),
     (138, "FUTEX_WAKE_BITSET_PRIVATE"),
 ];
@@ -293,6 +301,14 @@ fn futex(call: &mut Call<'_>) -> Outcome {
     let address = call.address(0);
     let operation = call.int(1);
     let command = operation & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+    // The other clock is for deadlines, which only these have.
+    if operation & FUTEX_CLOCK_REALTIME != 0 && !matches!(command, FUTEX_WAIT_BITSET | 11 | 13) {
+        return Errno::ENOSYS.into();
+    }
+    if FUTEX_PI.contains(&command) || FUTEX_MORE_PI.contains(&command) {
+        crate::signal::deliver::say_unimplemented(call.thread, call.user, u64::from(nr::FUTEX));
+        return Errno::ENOSYS.into();
+    }
     if !address.0.is_multiple_of(4) {
         return Errno::EINVAL.into();
     }
@@ -307,6 +323,10 @@ fn futex(call: &mut Call<'_>) -> Outcome {
             Ok(call.process().futexes.wake(address, count(2).max(1), call.unsigned(5))).into()
         }
         FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => futex_requeue(call, command).into(),
+        FUTEX_WAKE_OP => {
+            let (first, second) = (count(2).max(1), count(3).max(1));
+            crate::futex2::wake_op(call, (address, first), second).into()
+        }
         _ => Errno::ENOSYS.into(),
     }
 }
@@ -317,6 +337,9 @@ fn futex_requeue(call: &Call<'_>, command: i32) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     };
     let (from, to) = (call.address(0), call.address(4));
+    if !to.0.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
     let compares = command == FUTEX_CMP_REQUEUE;
     let expected = compares.then(|| call.unsigned(5));
     let futexes = &call.process().futexes;
@@ -361,7 +384,7 @@ fn futex_wait(call: &Call<'_>, operation: i32, bitset: u32) -> Outcome {
 ///
 /// # Errors
 /// `EAGAIN`: another word. `EFAULT`.
-fn with_word<T>(
+pub(crate) fn with_word<T>(
     memory: &Mm,
     address: UserAddr,
     expected: Option<u32>,

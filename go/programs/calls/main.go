@@ -36,6 +36,7 @@ func main() {
 	check.Within("owners", time.Minute, owners)
 	check.Within("pidfd", time.Minute, processDescriptor)
 	check.Within("guards", time.Minute, guards)
+	check.Within("futexes", time.Minute, futexes)
 	check.Within("barriers", time.Minute, barriers)
 	check.Done()
 }
