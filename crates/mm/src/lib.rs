@@ -19,6 +19,7 @@ mod backing;
 mod brk;
 mod copy;
 mod fault;
+mod forced;
 mod io;
 mod lock;
 mod mapping;

@@ -29,10 +29,12 @@ pub const ROWS: &[Row] = &[
     full(nr::WRITE, "write", &[Fd, Bytes, Size], |call| outcome(call, write)),
     full(nr::READV, "readv", &[Fd, Hex, Int], |call| outcome(call, readv)),
     full(nr::WRITEV, "writev", &[Fd, Hex, Int], |call| outcome(call, writev)),
-    full(nr::PREAD64, "pread64", &[Fd, Out, Size, Int], |call| pread64(call).into()),
-    full(nr::PWRITE64, "pwrite64", &[Fd, Bytes, Size, Int], |call| pwrite64(call).into()),
-    full(nr::PREADV, "preadv", &[Fd, Hex, Int, Int], |call| preadv(call).into()),
-    full(nr::PWRITEV, "pwritev", &[Fd, Hex, Int, Int], |call| pwritev(call).into()),
+    full(nr::PREAD64, "pread64", &[Fd, Out, Size, Int], |call| read_over(call, pread64(call))),
+    full(nr::PWRITE64, "pwrite64", &[Fd, Bytes, Size, Int], |call| {
+        write_over(call, pwrite64(call))
+    }),
+    full(nr::PREADV, "preadv", &[Fd, Hex, Int, Int], |call| read_over(call, preadv(call))),
+    full(nr::PWRITEV, "pwritev", &[Fd, Hex, Int, Int], |call| write_over(call, pwritev(call))),
     partial(
         nr::PREADV2,
         "preadv2",
@@ -56,6 +58,16 @@ pub(crate) fn outcome(
     handler: fn(&Call<'_>) -> Result<Outcome, Errno>,
 ) -> Outcome {
     handler(call).unwrap_or_else(Into::into)
+}
+
+fn read_over(call: &Call<'_>, result: Result<usize, Errno>) -> Outcome {
+    call.thread.io.read(&result);
+    result.into()
+}
+
+fn write_over(call: &Call<'_>, result: Result<usize, Errno>) -> Outcome {
+    call.thread.io.wrote(&result);
+    result.into()
 }
 
 /// A length that fits one transfer; Linux cuts longer ones.
@@ -201,11 +213,12 @@ fn preadv2(call: &Call<'_>) -> Result<Outcome, Errno> {
         return Err(Errno::EOPNOTSUPP);
     }
     if !uses_own_offset(call) {
-        return preadv(call).map(|count| Ok(count).into());
+        return Ok(read_over(call, preadv(call)));
     }
     if flags & rwf::NOWAIT != 0 {
         let (open, pieces) = (call.open_file(0)?, pieces(call)?);
-        return open.read(&mut UserSink::scatter(call.memory(), &pieces)).map(|n| Ok(n).into());
+        let count = open.read(&mut UserSink::scatter(call.memory(), &pieces));
+        return Ok(read_over(call, count));
     }
     readv(call)
 }
@@ -222,22 +235,23 @@ fn pwritev2(call: &Call<'_>) -> Result<Outcome, Errno> {
         let (offset, open, pieces) = (offset(call, 3)?, call.open_file(0)?, pieces(call)?);
         let file = open.writable()?;
         let written = file.write(offset, &mut UserSource::gather(call.memory(), &pieces));
-        return Ok(raised(call.thread, written).into());
+        return Ok(write_over(call, raised(call.thread, written)));
     }
     if flags & rwf::APPEND != 0 {
         let open = call.open_file(0)?;
         let pieces = pieces(call)?;
         let file = open.writable()?;
         let written = file.append(&mut UserSource::gather(call.memory(), &pieces));
-        return Ok(raised(call.thread, written).map(|written| written.0).into());
+        let written = raised(call.thread, written).map(|written| written.0);
+        return Ok(write_over(call, written));
     }
     if !uses_own_offset(call) {
-        return pwritev(call).map(|count| Ok(count).into());
+        return Ok(write_over(call, pwritev(call)));
     }
     if flags & rwf::NOWAIT != 0 {
         let (open, pieces) = (call.open_file(0)?, pieces(call)?);
         let written = open.write(&mut UserSource::gather(call.memory(), &pieces));
-        return Ok(raised(call.thread, written).into());
+        return Ok(write_over(call, raised(call.thread, written)));
     }
     writev(call)
 }

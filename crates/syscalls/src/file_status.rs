@@ -12,7 +12,7 @@ use abi::number as nr;
 use base::{Errno, PAGE_SIZE, WallTime};
 use vfs::attributes::{AccessMode, check_access};
 use vfs::flags::NAME_MAX;
-use vfs::{FileSystem, FileType, Found, Metadata};
+use vfs::{FileSystem, FileType, Found, InodeId, Metadata};
 
 const AT_FLAGS: &[(u64, &str)] = &[
     (0x100, "AT_SYMLINK_NOFOLLOW"),
@@ -115,6 +115,10 @@ fn minor(device: u64) -> u32 {
 fn statx(call: &Call<'_>) -> Result<usize, Errno> {
     const BASIC_AND_BIRTH: u32 = 0xfff;
     const RESERVED: u32 = 0x8000_0000;
+    /// `STATX_MNT_ID`, which Linux tells unasked. Not `STATX_DIOALIGN`: direct I/O has no rules here.
+    const MOUNT: u32 = 0x1000;
+    /// `STATX_ATTR_MOUNT_ROOT`.
+    const MOUNT_ROOT: u64 = 0x2000;
     let flags = call.unsigned(2);
     let known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
     if call.unsigned(3) & RESERVED != 0
@@ -125,8 +129,13 @@ fn statx(call: &Call<'_>) -> Result<usize, Errno> {
     }
     let follow = flags & AT_SYMLINK_NOFOLLOW == 0;
     let metadata = find(call, call.fd(0), call.address(1), flags, follow)?.metadata()?;
+    let vfs = &call.process().vfs;
+    let id = InodeId { device: metadata.device, number: metadata.inode };
     let statx = Statx {
-        mask: BASIC_AND_BIRTH,
+        mask: BASIC_AND_BIRTH | MOUNT,
+        mount: vfs.mount_number(metadata.device).unwrap_or(0),
+        attributes: if vfs.is_mount_root(id) { MOUNT_ROOT } else { 0 },
+        attributes_mask: MOUNT_ROOT,
         block_bytes: PAGE_SIZE as u32,
         links: metadata.links,
         user: metadata.user,

@@ -277,6 +277,8 @@ impl Sending {
         if self.done == 0 {
             return result;
         }
+        self.thread.io.read(&Ok(self.done));
+        self.thread.io.wrote(&Ok(self.done));
         let end = self.start + self.done as u64;
         if self.offset_at.is_null() {
             self.from.with_offset(|offset| *offset = end);
@@ -498,6 +500,8 @@ fn copy_file_range(call: &Call<'_>) -> Result<usize, Errno> {
         0 => 0,
         _ => raised(call.thread, to.write_at(target_at, &mut source))?,
     };
+    call.thread.io.read(&Ok(count));
+    call.thread.io.wrote(&Ok(count));
     for (open, at, offset) in [(&from, from_at, source_at), (&to, to_at, target_at)] {
         let end = offset + count as u64;
         if at.is_null() {

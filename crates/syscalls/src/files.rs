@@ -156,21 +156,24 @@ pub(crate) fn transfer(
     let first = attempt(call.memory(), &open);
     let waits = matches!(first, Err(Errno::EAGAIN)) && !open.is_nonblocking();
     if !waits || open.file().notifier().is_none() {
+        call.thread.io.read(&first);
         return first.into();
     }
     let thread = Arc::clone(call.thread);
     Outcome::wait(async move {
+        let counts = Arc::clone(&thread);
+        let over = move |result: Result<usize, Failure>| {
+            counts.io.read(&result.map_err(|_| Errno::EINTR));
+            result
+        };
         let deadline = deadline_of(&open, write);
         let notifier = open.file().notifier().ok_or(Errno::EAGAIN)?;
         if let Some(tty) = open.file().as_any().downcast_ref::<Tty>() {
             let attempt = || attempt(&thread.process.memory, &open);
-            return read_terminal(&thread, tty, notifier, attempt).await;
+            return over(read_terminal(&thread, tty, notifier, attempt).await);
         }
-        thread
-            .retry(notifier, deadline, Restart::Automatic, || {
-                attempt(&thread.process.memory, &open)
-            })
-            .await
+        let attempt = || attempt(&thread.process.memory, &open);
+        over(thread.retry(notifier, deadline, Restart::Automatic, attempt).await)
     })
 }
 
@@ -213,14 +216,23 @@ pub(crate) fn write_all(
     let done = match first {
         Ok(done) if done < total => done,
         Err(Errno::EAGAIN) => 0,
-        other => return other.into(),
+        other => {
+            call.thread.io.wrote(&other);
+            return other.into();
+        }
     };
     let stops = open.is_nonblocking() || open.file().notifier().is_none();
     if stops {
-        return if done > 0 { Ok(done).into() } else { first.into() };
+        let result = if done > 0 { Ok(done) } else { first };
+        call.thread.io.wrote(&result);
+        return result.into();
     }
     let thread = Arc::clone(call.thread);
-    Outcome::wait(async move { write_rest(&thread, &open, total, done, attempt).await })
+    Outcome::wait(async move {
+        let result = write_rest(&thread, &open, total, done, attempt).await;
+        thread.io.wrote(&result.map_err(|_| Errno::EINTR));
+        result
+    })
 }
 
 async fn write_rest(

@@ -94,17 +94,22 @@ pub struct Limit {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits(pub [Limit; RESOURCE_COUNT]);
 
+/// Most threads that there may be, by the memory (`set_max_threads` of Linux): until their stacks in the
+/// kernel fill an eighth of it.
+pub(crate) fn threads_max() -> u64 {
+    const BYTES_PER_THREAD: u64 = 8 * (16 << 10);
+    const THREADS_MIN: u64 = 20;
+    let memory = hal::memory::statistics().total.saturating_mul(base::PAGE_SIZE);
+    (memory / BYTES_PER_THREAD).max(THREADS_MIN)
+}
+
 impl Default for Limits {
     /// What a root shell on Debian has, but for the descriptors: a machine of one server gives it
     /// what a container engine does, and programs that do not raise the soft limit themselves
     /// (Go's runtime before 1.19) profit.
     fn default() -> Self {
-        /// Linux allows half as many threads, and as many signals, as its own stacks of threads fill an
-        /// eighth of the memory (`set_max_threads`).
-        const BYTES_PER_THREAD: u64 = 8 * (16 << 10);
-        const THREADS_MIN: u64 = 20;
-        let memory = hal::memory::statistics().total.saturating_mul(base::PAGE_SIZE);
-        let threads = (memory / BYTES_PER_THREAD).max(THREADS_MIN) / 2;
+        // As Linux: half of the threads, and as many signals.
+        let threads = threads_max() / 2;
         let mut limits = [Limit { soft: INFINITY, hard: INFINITY }; RESOURCE_COUNT];
         let mut both = |resource: usize, value| {
             if let Some(limit) = limits.get_mut(resource) {
@@ -216,12 +221,14 @@ fn setrlimit(call: &mut Call<'_>) -> Outcome {
 /// The Linux release that eggos says it is: programs look for features by it.
 pub const RELEASE: &str = "6.6.0-eggos";
 
+/// Which build of it.
+pub(crate) const BUILD: &str = concat!("#1 eggos ", env!("CARGO_PKG_VERSION"));
+
 fn uname(call: &mut Call<'_>) -> Outcome {
     const FIELD_BYTES: usize = 65;
     let mut bytes = [0; 6 * FIELD_BYTES];
     let hostname = call.process().machine.hostname.as_str();
-    let version = concat!("#1 eggos ", env!("CARGO_PKG_VERSION"));
-    let fields = ["Linux", hostname, RELEASE, version, "x86_64", "(none)"];
+    let fields = ["Linux", hostname, RELEASE, BUILD, "x86_64", "(none)"];
     for (slot, text) in bytes.as_chunks_mut::<FIELD_BYTES>().0.iter_mut().zip(fields) {
         for (byte, from) in slot.iter_mut().take(FIELD_BYTES - 1).zip(text.bytes()) {
             *byte = from;

@@ -28,6 +28,7 @@ pub mod files;
 pub mod futex2;
 pub mod identity;
 pub mod information;
+mod io_counts;
 pub mod machine;
 pub mod mapped_file;
 pub mod memory;

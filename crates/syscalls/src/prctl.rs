@@ -56,6 +56,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Sets the timer slack, in nanoseconds; 0: as it was at first.
+    pub(crate) fn set_timer_slack(&mut self, value: u64) {
+        self.timer_slack = if value == 0 { DEFAULT_TIMER_SLACK } else { value };
+    }
+
+    /// The same, in nanoseconds.
+    pub(crate) fn timer_slack_nanoseconds(&self) -> u64 {
+        self.timer_slack
+    }
+
     /// By how much a sleep may be late.
     pub(crate) fn timer_slack(&self) -> Duration {
         Duration::from_nanos(self.timer_slack)
@@ -94,8 +104,7 @@ fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
             call.memory().write(call.address(1), &signal)?;
         }
         pr::SET_TIMERSLACK => {
-            let slack = if value == 0 { DEFAULT_TIMER_SLACK } else { value };
-            call.thread.settings.lock().timer_slack = slack;
+            call.thread.settings.lock().set_timer_slack(value);
         }
         pr::GET_TIMERSLACK => return Ok(call.thread.settings.lock().timer_slack as usize),
         pr::SET_CHILD_SUBREAPER => process.subreaper.store(value != 0, Ordering::Relaxed),

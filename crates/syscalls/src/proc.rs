@@ -1,14 +1,15 @@
 //! What /proc tells about the process (proc(5)).
 
 use crate::credentials::Credentials;
-use crate::information::{Limits, RELEASE};
+use crate::information::{BUILD, Limits, RELEASE};
 use crate::process::{PROCESS_ID, Process};
 use crate::thread::Thread;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Errno, Instant, Pid, Tid};
+use base::io::{Sink, Source};
+use base::{Errno, Instant, Pid, Tid, UserAddr};
 use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use vfs::pseudo::{ProcFile, ProcSource};
@@ -22,6 +23,10 @@ impl ProcSource for Process {
 
     fn threads(&self) -> Vec<Tid> {
         self.thread_ids()
+    }
+
+    fn current(&self) -> Tid {
+        self.current_thread().map_or(Tid(PROCESS_ID.0), |thread| thread.tid)
     }
 
     fn files(&self) -> Option<Arc<FdTable>> {
@@ -42,7 +47,10 @@ impl ProcSource for Process {
             ProcFile::Cmdline => return zero_separated(&self.launch.arguments),
             ProcFile::Environ => return zero_separated(&self.launch.environment),
             ProcFile::Comm => format!("{}\n", self.name_of(thread)),
+            ProcFile::Io => self.io_of(thread).text(),
             ProcFile::Limits => limits(&self.limits.lock()),
+            // Nobody logged in.
+            ProcFile::LoginUser => format!("{}", u32::MAX),
             ProcFile::Maps => written(|out| self.memory.maps(out)),
             ProcFile::Smaps => written(|out| self.memory.smaps(out)),
             ProcFile::SmapsRollup => written(|out| self.memory.smaps_rollup(out)),
@@ -50,7 +58,14 @@ impl ProcSource for Process {
             ProcFile::Stat => self.stat(thread),
             ProcFile::Statm => self.statm(),
             ProcFile::Status => self.status(thread),
+            ProcFile::TimerSlack => self.timer_slack_of(thread),
             ProcFile::SystemStat => self.system_stat(),
+            ProcFile::FileCount => {
+                let most = hal::memory::statistics().total * base::PAGE_SIZE / 1024;
+                format!("{}\t0\t{most}\n", self.files.open_count())
+            }
+            ProcFile::ThreadsMax => format!("{}\n", crate::information::threads_max()),
+            ProcFile::KernelVersion => format!("{BUILD}\n"),
             ProcFile::LoadAverage => self.load_average(),
             ProcFile::Version => format!("Linux version {RELEASE} (eggos) #1 SMP\n"),
             ProcFile::Hostname => format!("{}\n", self.machine.hostname),
@@ -66,6 +81,26 @@ impl ProcSource for Process {
         text.into_bytes()
     }
 
+    fn read_memory(&self, at: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        self.memory.read_forced(UserAddr(at), sink)
+    }
+
+    fn write_memory(&self, at: u64, source: &mut dyn Source) -> Result<usize, Errno> {
+        self.memory.write_forced(UserAddr(at), source)
+    }
+
+    fn page_entry(&self, page: u64) -> u64 {
+        /// The page is there; it is a file's, or shared; nobody else has it.
+        const PRESENT: u64 = 1 << 63;
+        const FILE: u64 = 1 << 61;
+        const EXCLUSIVE: u64 = 1 << 56;
+        match self.memory.presence(UserAddr(page.wrapping_mul(base::PAGE_SIZE))) {
+            None => 0,
+            Some(true) => PRESENT | EXCLUSIVE,
+            Some(false) => PRESENT | FILE,
+        }
+    }
+
     fn write(&self, file: ProcFile, thread: Tid, bytes: &[u8]) -> Result<(), Errno> {
         match (file, self.thread(thread)) {
             (ProcFile::Comm, Some(thread)) => {
@@ -78,6 +113,16 @@ impl ProcSource for Process {
                 Ok(())
             }
             (ProcFile::OomScoreAdj, _) => Ok(()),
+            (ProcFile::TimerSlack, Some(thread)) => {
+                let mut slack = 0_u64;
+                for digit in bytes.strip_suffix(b"\n").unwrap_or(bytes) {
+                    let digit = u64::from(digit.wrapping_sub(b'0'));
+                    let more = slack.checked_mul(10).and_then(|slack| slack.checked_add(digit));
+                    slack = more.filter(|_| digit < 10).ok_or(Errno::EINVAL)?;
+                }
+                thread.settings.lock().set_timer_slack(slack);
+                Ok(())
+            }
             _ => Err(Errno::EPERM),
         }
     }
@@ -86,6 +131,22 @@ impl ProcSource for Process {
 impl Process {
     fn any_thread(&self, tid: Tid) -> Option<Arc<Thread>> {
         self.thread(tid).or_else(|| self.threads.lock().values().next().cloned())
+    }
+
+    /// What a thread read and wrote; the first stands for the process, ended threads included. That is
+    /// not what Linux tells of the first in its own directory, which nobody asks for.
+    fn io_of(&self, tid: Tid) -> crate::io_counts::Sum {
+        if let Some(thread) = self.thread(tid).filter(|_| tid.0 != PROCESS_ID.0) {
+            return thread.io.sum();
+        }
+        let threads: Vec<_> = self.threads.lock().values().cloned().collect();
+        threads.iter().fold(*self.ended_io.lock(), |sum, thread| sum + thread.io.sum())
+    }
+
+    fn timer_slack_of(&self, tid: Tid) -> String {
+        let slack =
+            self.any_thread(tid).map(|thread| thread.settings.lock().timer_slack_nanoseconds());
+        format!("{}\n", slack.unwrap_or_default())
     }
 
     /// The thread's name, or what the kernel names it after: the program, cut to 15 bytes.

@@ -106,6 +106,8 @@ pub struct Process {
     pub(crate) timers: ProcessTimers,
     /// Running time of threads that ended, in nanoseconds.
     ended_time: AtomicU64,
+    /// What threads that ended read and wrote.
+    pub(crate) ended_io: SpinLock<crate::io_counts::Sum>,
     /// Whose turn it is on each CPU.
     on_cpu: [AtomicU32; CpuId::COUNT_MAX],
     next_tid: AtomicU32,
@@ -150,6 +152,7 @@ impl Process {
             thread_ended: Arc::new(Notifier::new()),
             timers: ProcessTimers::new(own),
             ended_time: AtomicU64::new(0),
+            ended_io: SpinLock::default(),
             on_cpu: [const { AtomicU32::new(0) }; CpuId::COUNT_MAX],
             next_tid: AtomicU32::new(PROCESS_ID.0),
             exit: SpinLock::new(None),
@@ -173,6 +176,8 @@ impl Process {
             if let Some(thread) = threads.remove(&tid) {
                 let time = thread.running.at(hal::clock::now());
                 self.ended_time.fetch_add(time, Ordering::Relaxed);
+                let mut sum = self.ended_io.lock();
+                *sum = *sum + thread.io.sum();
             }
             threads.is_empty()
         };

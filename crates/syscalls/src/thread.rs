@@ -3,6 +3,7 @@
 use crate::call::{Failure, Restart, Waiting};
 use crate::credentials::Credentials;
 use crate::dispatch::{self, Step};
+use crate::io_counts::IoCounts;
 use crate::prctl;
 use crate::process::Process;
 use crate::signal::{Origin, Pending, SignalInfo, deliver};
@@ -38,6 +39,8 @@ pub struct Thread {
     pub(crate) clear_on_exit: AtomicU64,
     /// How long it ran, in the program and in the kernel.
     pub(crate) running: RunningTime,
+    /// What it read and wrote.
+    pub(crate) io: IoCounts,
     /// Who it is.
     pub(crate) credentials: SpinLock<Credentials>,
     /// What prctl(2) set beside the name.
@@ -98,6 +101,7 @@ impl Thread {
             sleeper: SpinLock::new(None),
             clear_on_exit: AtomicU64::new(0),
             running: RunningTime::default(),
+            io: IoCounts::default(),
             credentials: SpinLock::default(),
             settings: SpinLock::default(),
             name: SpinLock::new([0; 16]),

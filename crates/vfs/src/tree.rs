@@ -95,6 +95,21 @@ impl Vfs {
         }
     }
 
+    /// The number of the mount that an inode of `device` is in, as /proc/self/mountinfo tells it.
+    /// `None`: in none, as pipes.
+    #[must_use]
+    pub fn mount_number(&self, device: u64) -> Option<u64> {
+        let mounts = self.mounts.lock();
+        let at = mounts.iter().position(|mount| mount.root.id().device == device)?;
+        Some(at as u64 + 1)
+    }
+
+    /// True when the inode is the root of a mount.
+    #[must_use]
+    pub fn is_mount_root(&self, id: InodeId) -> bool {
+        self.mounts.lock().iter().any(|mount| mount.root.id() == id)
+    }
+
     /// The root directory.
     #[must_use]
     pub fn root(&self) -> &InodeRef {

@@ -37,6 +37,7 @@ func main() {
 	check.Within("pidfd", time.Minute, processDescriptor)
 	check.Within("guards", time.Minute, guards)
 	check.Within("futexes", time.Minute, futexes)
+	check.Within("own files in /proc", time.Minute, ownProc)
 	check.Within("barriers", time.Minute, barriers)
 	check.Done()
 }

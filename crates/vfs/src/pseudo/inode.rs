@@ -2,6 +2,7 @@
 //! of their paths, so two look-ups of a path agree.
 
 use super::file::PseudoFile;
+use super::memory::MemoryFile;
 use super::{Entry, Link, ProcSource, Row, process};
 use crate::file::{File, FileRef};
 use crate::flags::{NAME_MAX, Whence};
@@ -95,7 +96,7 @@ impl PseudoInode {
         Ok(Self::new(Arc::clone(&self.fs), entry, Some(own), name.into(), thread))
     }
 
-    fn source(&self) -> Result<Arc<dyn ProcSource>, Errno> {
+    pub(super) fn source(&self) -> Result<Arc<dyn ProcSource>, Errno> {
         self.fs.source.upgrade().ok_or(Errno::ESRCH)
     }
 
@@ -172,6 +173,7 @@ impl PseudoInode {
             Entry::Text(_) | Entry::Kernel(_) => 0o444,
             Entry::Process(_, permissions) => permissions,
             Entry::Link(_) => 0o777,
+            Entry::Memory(kind) => kind.permissions(),
             Entry::Descriptor { info: true, .. } => 0o400,
             Entry::Descriptor { fd, info: false } => {
                 let flags = self.open_file_of(fd).map(|open| open.flags());
@@ -185,11 +187,11 @@ impl PseudoInode {
     fn link_path(&self, link: Link) -> Result<LinkTarget, Errno> {
         let source = self.source();
         let path = match link {
-            Link::Fixed(path) => path.to_string(),
+            Link::Fixed(path) | Link::Namespace(path) => path.to_string(),
             Link::Own => source?.process_id().to_string(),
             Link::OwnThread => {
-                let process = source?.process_id();
-                format!("{process}/task/{process}")
+                let source = source?;
+                format!("{}/task/{}", source.process_id(), source.current())
             }
             Link::Executable => source?.executable(),
             Link::Root => String::from("/"),
@@ -410,8 +412,11 @@ impl Inode for PseudoInode {
         if self.kind() != FileType::Regular {
             return Ok(None);
         }
-        let file: FileRef = PseudoFile::new(self.own.upgrade().ok_or(Errno::ENOENT)?);
-        Ok(Some(file))
+        let own = self.own.upgrade().ok_or(Errno::ENOENT)?;
+        Ok(Some(match self.entry {
+            Entry::Memory(kind) => MemoryFile::new(own, kind),
+            _ => PseudoFile::new(own),
+        }))
     }
 }
 

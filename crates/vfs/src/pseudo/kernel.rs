@@ -114,6 +114,16 @@ pub(super) fn mounts(vfs: &Vfs) -> String {
     out
 }
 
+pub(super) fn mountstats(vfs: &Vfs) -> String {
+    let mut out = String::new();
+    for mount in vfs.mounts() {
+        let kind = mount.root.file_system().name();
+        let _ =
+            writeln!(out, "device {} mounted on {} with fstype {kind}", mount.source, mount.path);
+    }
+    out
+}
+
 pub(super) fn mountinfo(vfs: &Vfs) -> String {
     let mounts = vfs.mounts();
     let mut out = String::new();

@@ -6,6 +6,7 @@
 mod file;
 mod inode;
 mod kernel;
+mod memory;
 mod process;
 mod system;
 
@@ -17,6 +18,7 @@ use crate::tree::Vfs;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use base::io::{Sink, Source};
 use base::{Errno, Pid, Tid};
 
 /// statfs magic of /proc.
@@ -35,7 +37,9 @@ pub enum ProcFile {
     Cmdline,
     Comm,
     Environ,
+    Io,
     Limits,
+    LoginUser,
     Maps,
     OomScoreAdj,
     Smaps,
@@ -43,6 +47,8 @@ pub enum ProcFile {
     Stat,
     Statm,
     Status,
+    /// timerslack_ns.
+    TimerSlack,
     /// /proc/stat.
     SystemStat,
     /// /proc/loadavg.
@@ -51,6 +57,12 @@ pub enum ProcFile {
     Version,
     /// /proc/sys/kernel/hostname.
     Hostname,
+    /// /proc/sys/fs/file-nr.
+    FileCount,
+    /// /proc/sys/kernel/threads-max.
+    ThreadsMax,
+    /// /proc/sys/kernel/version.
+    KernelVersion,
     /// /proc/sys/kernel/osrelease.
     OsRelease,
     /// /proc/sys/kernel/random/boot_id.
@@ -82,6 +94,11 @@ pub trait ProcSource: Send + Sync {
     /// The ids of its threads, ascending.
     fn threads(&self) -> Vec<Tid>;
 
+    /// The thread that asks.
+    fn current(&self) -> Tid {
+        Tid(self.process_id().0)
+    }
+
     /// Its descriptors.
     fn files(&self) -> Option<Arc<FdTable>>;
 
@@ -93,6 +110,29 @@ pub trait ProcSource: Send + Sync {
 
     /// The content of a file, of `thread` where that makes a difference.
     fn content(&self, file: ProcFile, thread: Tid) -> Vec<u8>;
+
+    /// Bytes of the program's memory from address `at` on, for /proc/self/mem: also where the program
+    /// itself may not read.
+    ///
+    /// # Errors
+    /// `EIO`: nothing is there. `EFAULT`.
+    fn read_memory(&self, _at: u64, _sink: &mut dyn Sink) -> Result<usize, Errno> {
+        Err(Errno::EIO)
+    }
+
+    /// Writes to the program's memory from address `at` on: also where the program itself may only
+    /// read, into a copy of its own.
+    ///
+    /// # Errors
+    /// `EIO`: nothing is there, or it is shared and not for writing. `EFAULT`.
+    fn write_memory(&self, _at: u64, _source: &mut dyn Source) -> Result<usize, Errno> {
+        Err(Errno::EIO)
+    }
+
+    /// The entry of page number `page` in /proc/self/pagemap, without the number of its frame.
+    fn page_entry(&self, _page: u64) -> u64 {
+        0
+    }
 
     /// A write to a file (comm, oom_score_adj).
     ///
@@ -151,6 +191,8 @@ pub(crate) enum Entry {
     Process(ProcFile, u32),
     /// A symbolic link.
     Link(Link),
+    /// The program's memory.
+    Memory(memory::Kind),
     /// Directory of the descriptors: fd, or fdinfo.
     Descriptors {
         /// fdinfo: files instead of links.
@@ -174,6 +216,8 @@ pub(crate) enum Entry {
 pub(crate) enum Link {
     /// Always the same.
     Fixed(&'static str),
+    /// To no path, but to itself.
+    Namespace(&'static str),
     /// /proc/self.
     Own,
     /// /proc/thread-self.

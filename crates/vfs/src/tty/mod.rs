@@ -36,6 +36,8 @@ mod command {
     pub(super) const TCXONC: u32 = 0x540a;
     pub(super) const TCFLSH: u32 = 0x540b;
     pub(super) const TIOCSCTTY: u32 = 0x540e;
+    pub(super) const TIOCEXCL: u32 = 0x540c;
+    pub(super) const TIOCNXCL: u32 = 0x540d;
     pub(super) const TIOCGPGRP: u32 = 0x540f;
     pub(super) const TIOCSPGRP: u32 = 0x5410;
     pub(super) const TIOCOUTQ: u32 = 0x5411;
@@ -43,6 +45,7 @@ mod command {
     pub(super) const TIOCSWINSZ: u32 = 0x5414;
     pub(super) const FIONREAD: u32 = 0x541b;
     pub(super) const TIOCGSID: u32 = 0x5429;
+    pub(super) const TIOCGEXCL: u32 = 0x8004_5440;
     pub(super) const TCGETS2: u32 = 0x802c_542a;
     pub(super) const TCSETS2: u32 = 0x402c_542b;
     pub(super) const TCSETSW2: u32 = 0x402c_542c;
@@ -72,6 +75,8 @@ struct State {
     discipline: Discipline,
     window: WindowSize,
     foreground: u32,
+    /// Nobody else may open it (`TIOCEXCL`), but who may everything: the program.
+    exclusive: bool,
 }
 
 /// A terminal.
@@ -94,6 +99,7 @@ impl Tty {
             discipline: Discipline::default(),
             window: WindowSize::default(),
             foreground: group,
+            exclusive: false,
         };
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
@@ -238,6 +244,13 @@ impl Tty {
                     return Err(Errno::EINVAL);
                 }
                 self.state.lock().foreground = group;
+            }
+            command::TIOCEXCL | command::TIOCNXCL => {
+                self.state.lock().exclusive = number == command::TIOCEXCL;
+            }
+            command::TIOCGEXCL => {
+                let exclusive = self.state.lock().exclusive;
+                return Self::store_u32(argument, u32::from(exclusive));
             }
             command::TIOCOUTQ => return Self::store_u32(argument, 0),
             command::FIONREAD => {
