@@ -4,7 +4,8 @@ use crate::checksum;
 use crate::engine::Core;
 use crate::route::LinkId;
 use crate::tcp::Tuple;
-use crate::wire::{self, Header, IPV4_BYTES, IPV6_BYTES, Packet, protocol};
+use crate::udp::UdpFailure;
+use crate::wire::{self, Header, IPV4_BYTES, IPV6_BYTES, Packet, UDP_BYTES, protocol};
 use alloc::vec::Vec;
 use base::{Errno, Instant};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -110,7 +111,7 @@ impl Core {
             (false, ECHO_V6) => self.echo_reply(link, packet, ECHO_REPLY_V6),
             (true, UNREACHABLE) | (false, UNREACHABLE_V6) => {
                 if let Some(quote) = quoted(rest) {
-                    self.unreachable(&quote, errno_of(ipv4, header[1]));
+                    self.unreachable(&quote, (header[0], header[1]), packet.from);
                 }
             }
             _ => {}
@@ -145,8 +146,9 @@ impl Core {
         self.recycle(message);
     }
 
-    /// What we sent did not arrive.
-    fn unreachable(&mut self, quote: &Quoted<'_>, errno: Errno) {
+    /// What we sent did not arrive: `offender` says so, by a message of this type and code.
+    fn unreachable(&mut self, quote: &Quoted<'_>, (kind, code): (u8, u8), offender: IpAddr) {
+        let errno = errno_of(quote.to.is_ipv4(), code);
         let (Some(local), Some(remote)) =
             (wire::u16_at(quote.payload, 0), wire::u16_at(quote.payload, 2))
         else {
@@ -158,11 +160,12 @@ impl Core {
                 let tuple = Tuple::of(quote.from, local, quote.to, remote);
                 self.tcp_unreachable(&tuple, sequence, errno);
             }
-            protocol::UDP => self.udp_error(
-                SocketAddr::new(quote.from, local),
-                SocketAddr::new(quote.to, remote),
-                errno,
-            ),
+            protocol::UDP => {
+                let to = SocketAddr::new(quote.to, remote);
+                let bytes = quote.payload.get(UDP_BYTES..).unwrap_or_default().to_vec();
+                let failure = UdpFailure { errno, kind, code, offender, to, bytes };
+                self.udp_error(SocketAddr::new(quote.from, local), failure);
+            }
             _ => {}
         }
     }
@@ -189,7 +192,12 @@ impl Core {
     /// A packet of ours found no neighbour.
     pub(crate) fn host_unreachable(&mut self, packet: &[u8]) {
         if let Some(quote) = quoted(packet) {
-            self.unreachable(&quote, Errno::EHOSTUNREACH);
+            // As if the host itself had said so: host, or address, unreachable.
+            let message = match quote.to {
+                IpAddr::V4(_) => (UNREACHABLE, 1),
+                IpAddr::V6(_) => (UNREACHABLE_V6, 3),
+            };
+            self.unreachable(&quote, message, quote.from);
         }
     }
 }

@@ -47,5 +47,5 @@ pub use stack::{Counters, InterfaceInfo, Stack, StackConfig};
 pub use tcp::{
     MultipathInfo, SOMAXCONN, Shutdown, TcpCounters, TcpInfo, TcpOptions, TcpSocket, TcpState,
 };
-pub use udp::{Received, SendOptions, UdpCounters, UdpOptions, UdpSocket};
+pub use udp::{Received, SendOptions, UdpCounters, UdpFailure, UdpOptions, UdpSocket};
 pub use unix::{Right, UnixKind, UnixName, UnixReceived, UnixSocket, UnixSpace, UnixTarget};

@@ -282,7 +282,12 @@ impl RawSocket {
     }
 
     /// Changes options.
-    pub fn set_options(&self, change: impl FnOnce(&mut RawOptions)) {
+    pub fn set_options(&self, change: impl Fn(&mut RawOptions)) {
+        self.change_options(&change);
+    }
+
+    #[inline(never)]
+    fn change_options(&self, change: &dyn Fn(&mut RawOptions)) {
         let _ = self.look(|entry| change(&mut entry.options));
     }
 

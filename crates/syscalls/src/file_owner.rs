@@ -101,7 +101,7 @@ impl Observer for Owner {
         if events.contains(PollEvents::PRI) {
             self.urgent();
         }
-        if !settings.asynchronous || settings.id == 0 || events.is_empty() {
+        if !settings.asynchronous || settings.id == 0 || (events - PollEvents::PRI).is_empty() {
             return;
         }
         self.send(settings, information(settings, events));
@@ -154,7 +154,12 @@ pub(crate) fn set_async(call: &Call<'_>, open: &OpenFile, on: bool) {
         }
     }
     open.set_async(on);
-    owner.attach(on);
+    owner.attach(on || is_socket(open));
+}
+
+/// A socket tells its owner of urgent data whether `O_ASYNC` is set or not.
+fn is_socket(open: &OpenFile) -> bool {
+    crate::socket_file::SocketFile::of(open).is_ok()
 }
 
 /// True when there is a process, group or thread of this number.
@@ -167,8 +172,12 @@ fn set(call: &Call<'_>, open: &OpenFile, kind: u32, id: u32) -> Result<usize, Er
         return Err(Errno::ESRCH);
     }
     if let Some(owner) = Owner::of(call, open) {
-        let mut settings = owner.settings.lock();
-        (settings.kind, settings.id) = if id == 0 { (kind::THREAD, 0) } else { (kind, id) };
+        let asynchronous = {
+            let mut settings = owner.settings.lock();
+            (settings.kind, settings.id) = if id == 0 { (kind::THREAD, 0) } else { (kind, id) };
+            settings.asynchronous
+        };
+        owner.attach(asynchronous || id != 0 && is_socket(open));
     }
     Ok(0)
 }
@@ -227,7 +236,7 @@ pub(crate) fn ioctl(call: &Call<'_>, open: &OpenFile, number: u32) -> Option<Res
     const SIOCSPGRP: u32 = 0x8902;
     const FIOGETOWN: u32 = 0x8903;
     const SIOCGPGRP: u32 = 0x8904;
-    let is_socket = crate::socket_file::SocketFile::of(open).is_ok();
+    let is_socket = is_socket(open);
     let read = || call.memory().read::<i32>(call.address(2));
     Some(match number {
         FIOASYNC => read().and_then(|on| {

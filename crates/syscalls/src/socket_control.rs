@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use base::{Errno, UserAddr};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use net::{LinkId, Received};
+use net::{LinkId, Received, UdpFailure};
 
 /// Levels and types of control messages.
 mod message {
@@ -16,7 +16,9 @@ mod message {
     pub(super) const IP_TOS: i32 = 1;
     pub(super) const IP_TTL: i32 = 2;
     pub(super) const IP_PKTINFO: i32 = 8;
+    pub(super) const IP_RECVERR: i32 = 11;
     pub(super) const IPV6: i32 = 41;
+    pub(super) const IPV6_RECVERR: i32 = 25;
     pub(super) const IPV6_PKTINFO: i32 = 50;
     pub(super) const IPV6_HOPLIMIT: i32 = 52;
     pub(super) const IPV6_TCLASS: i32 = 67;
@@ -151,6 +153,9 @@ pub(crate) fn write_control(
     if let Some(details) = &incoming.details {
         write_details(&mut writer, socket, details);
     }
+    if let Some(failure) = &incoming.failure {
+        write_failure(&mut writer, socket, failure);
+    }
     // A stream that gives nothing is at its end; a datagram may be empty.
     let came = incoming.length > 0 || !socket.is_stream();
     if socket.domain() == family::UNIX && passes_credentials(socket) && came {
@@ -228,6 +233,39 @@ fn write_details(writer: &mut Writer, socket: &SocketFile, details: &Received) {
             }
         }
     }
+}
+
+/// `struct sock_extended_err` (ip(7)) and, as a socket's address, who sent the message.
+fn write_failure(writer: &mut Writer, socket: &SocketFile, failure: &UdpFailure) {
+    const ORIGIN_ICMP: u8 = 2;
+    const ORIGIN_ICMP6: u8 = 3;
+    let origin = if failure.offender.is_ipv4() { ORIGIN_ICMP } else { ORIGIN_ICMP6 };
+    // The error, where it comes from, 8 bytes that only other origins use, and an address.
+    let mut bytes = [0; 16 + 28];
+    let mut put = |at: usize, part: &[u8]| {
+        for (slot, byte) in bytes.iter_mut().skip(at).zip(part) {
+            *slot = *byte;
+        }
+    };
+    put(0, &failure.errno.number().to_ne_bytes());
+    put(4, &[origin, failure.kind, failure.code]);
+    let (level, kind, length) = match (socket.domain() == family::INET6, failure.offender) {
+        (false, IpAddr::V4(offender)) => {
+            put(16, &family::INET.to_ne_bytes());
+            put(20, &offender.octets());
+            (message::IP, message::IP_RECVERR, 32)
+        }
+        (_, offender) => {
+            let offender = match offender {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                IpAddr::V6(v6) => v6,
+            };
+            put(16, &family::INET6.to_ne_bytes());
+            put(24, &offender.octets());
+            (message::IPV6, message::IPV6_RECVERR, 44)
+        }
+    };
+    writer.put(level, kind, bytes.get(..length).unwrap_or_default());
 }
 
 /// Hands out descriptors for the files that came, as many as there is room for.

@@ -14,7 +14,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use net::{
     Family, NetlinkSocket, RawSocket, Received, Right, SendOptions, Shutdown, Stack, TcpSocket,
-    TcpState, UdpSocket, UnixKind, UnixName, UnixSocket,
+    TcpState, UdpFailure, UdpSocket, UnixKind, UnixName, UnixSocket,
 };
 use sched::{Notifier, PollEvents};
 use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) receive_ttl: bool,
     pub(crate) receive_class: bool,
     pub(crate) receive_hop_limit: bool,
+    /// `IP_RECVERR`, `IPV6_RECVERR`.
+    pub(crate) receive_errors: bool,
     /// Options that are kept and have no effect, by (level, name).
     pub(crate) inert: [Option<(i32, i32, i32)>; 8],
 }
@@ -71,6 +73,10 @@ pub(crate) struct Incoming {
     pub(crate) from: Option<Address>,
     /// What a datagram came with.
     pub(crate) details: Option<Received>,
+    /// It is the urgent byte (`MSG_OOB`).
+    pub(crate) urgent: bool,
+    /// What went wrong, instead of a message (`MSG_ERRQUEUE`).
+    pub(crate) failure: Option<UdpFailure>,
     /// Open files sent along.
     pub(crate) rights: Vec<Arc<OpenFile>>,
 }
@@ -217,6 +223,64 @@ impl SocketFile {
         }
     }
 
+    /// Sends a byte as urgent data (`MSG_OOB`).
+    pub(crate) fn send_urgent(&self, byte: u8) -> Result<usize, Errno> {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.send_urgent(byte),
+            Kind::Unix(unix) => unix.send_urgent(byte),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// Receives the urgent byte. It has no place for it: the message is cut.
+    pub(crate) fn receive_urgent(
+        &self,
+        sink: &mut dyn Sink,
+        peek: bool,
+    ) -> Result<Incoming, Errno> {
+        let byte = match &self.kind {
+            Kind::Tcp(tcp) => tcp.receive_urgent(peek)?,
+            Kind::Unix(unix) => Some(unix.receive_urgent(peek)?),
+            // Datagrams know of none, and give what they have.
+            Kind::Udp(_) => return self.receive(sink, peek),
+            Kind::Raw(_) | Kind::Netlink(_) => return Err(Errno::EOPNOTSUPP),
+        };
+        let Some(byte) = byte else { return Ok(Incoming::default()) };
+        let stored = if sink.room() == 0 { 0 } else { sink.put(&[byte])? };
+        Ok(Incoming { stored, length: 1, urgent: true, ..Incoming::default() })
+    }
+
+    /// `SO_OOBINLINE`.
+    pub(crate) fn set_urgent_inline(&self, on: bool) {
+        match &self.kind {
+            Kind::Tcp(tcp) => tcp.set_options(|options| options.urgent_inline = on),
+            Kind::Unix(unix) => unix.set_urgent_inline(on),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Netlink(_) => {}
+        }
+    }
+
+    /// `SIOCATMARK`.
+    fn is_at_mark(&self) -> Result<bool, Errno> {
+        match &self.kind {
+            Kind::Tcp(tcp) => Ok(tcp.is_at_mark()),
+            Kind::Unix(unix) => Ok(unix.is_at_mark()),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Netlink(_) => Err(Errno::ENOTTY),
+        }
+    }
+
+    /// Receives what went wrong with an earlier message (`MSG_ERRQUEUE`).
+    pub(crate) fn receive_failure(&self, sink: &mut dyn Sink) -> Result<Incoming, Errno> {
+        let Kind::Udp(udp) = &self.kind else { return Err(Errno::EAGAIN) };
+        let (stored, failure) = udp.receive_failure(sink)?;
+        Ok(Incoming {
+            stored,
+            length: failure.bytes.len(),
+            from: Some(Address::Inet(failure.to)),
+            failure: Some(failure),
+            ..Incoming::default()
+        })
+    }
+
     /// Receives.
     pub(crate) fn receive(&self, sink: &mut dyn Sink, peek: bool) -> Result<Incoming, Errno> {
         match &self.kind {
@@ -231,7 +295,7 @@ impl SocketFile {
                     length: received.length,
                     from: Some(Address::Inet(received.from)),
                     details: Some(received),
-                    rights: Vec::new(),
+                    ..Incoming::default()
                 },
             }),
             Kind::Raw(raw) => {
@@ -241,7 +305,7 @@ impl SocketFile {
                     length: received.length,
                     from: Some(Address::Inet(received.from)),
                     details: Some(received),
-                    rights: Vec::new(),
+                    ..Incoming::default()
                 })
             }
             Kind::Unix(unix) => {
@@ -254,6 +318,8 @@ impl SocketFile {
                         .filter(|name| !self.is_stream() && *name != UnixName::Unnamed)
                         .map(Address::Unix),
                     details: None,
+                    urgent: false,
+                    failure: None,
                     rights: files.filter_map(|right| right.into_file().downcast().ok()).collect(),
                 })
             }
@@ -279,6 +345,7 @@ fn inet(to: Option<&Destination>) -> Result<Option<SocketAddr>, Errno> {
 mod command {
     pub(super) const FIONREAD: u32 = 0x541b;
     pub(super) const TIOCOUTQ: u32 = 0x5411;
+    pub(super) const SIOCATMARK: u32 = 0x8905;
 }
 
 /// An open file as it is sent along.
@@ -353,6 +420,7 @@ impl File for SocketFile {
         let value = match number {
             command::FIONREAD => readable,
             command::TIOCOUTQ => unsent,
+            command::SIOCATMARK => usize::from(self.is_at_mark()?),
             _ => return crate::socket_ioctl::interface_ioctl(&self.stack, number, argument),
         };
         argument.store(&(value as i32).to_ne_bytes()).map(|()| 0)

@@ -6,7 +6,7 @@ use crate::files::{deadline_of, raise_for};
 use crate::process::Process;
 use crate::socket_address::{Address, Destination};
 use crate::socket_control::{read_control, write_control};
-use crate::socket_file::{Extra, Incoming, SocketFile};
+use crate::socket_file::{Extra, Incoming, Kind, SocketFile};
 use crate::table::{Row, partial};
 use crate::thread::Thread;
 use crate::trace::Argument::{self, Bytes, Fd, Flags, Hex, Int, Out, Size};
@@ -14,6 +14,7 @@ use abi::number as nr;
 use abi::time::Timespec;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use base::io::Sink;
 use base::{Errno, Instant, UserAddr};
 use core::time::Duration;
 use mm::{MAXIMUM_TRANSFER, Mm, Piece, UserSink, UserSource};
@@ -46,8 +47,8 @@ const MSG: Argument = Flags(&[
     (0x4000_0000, "MSG_CMSG_CLOEXEC"),
 ]);
 
-const SEND_NOTE: &str = "no MSG_OOB (EOPNOTSUPP); MSG_MORE and MSG_CONFIRM have no effect";
-const RECEIVE_NOTE: &str = "no MSG_OOB (EINVAL); MSG_ERRQUEUE is always empty (EAGAIN)";
+const SEND_NOTE: &str = "MSG_MORE and MSG_CONFIRM have no effect";
+const RECEIVE_NOTE: &str = "MSG_ERRQUEUE tells of UDP only";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -97,6 +98,8 @@ struct Outgoing {
     pieces: Vec<Piece>,
     to: Option<Destination>,
     extra: Extra,
+    /// The last byte is urgent (`MSG_OOB`).
+    urgent: bool,
 }
 
 impl Outgoing {
@@ -106,12 +109,58 @@ impl Outgoing {
 
     fn attempt(&self, memory: &Mm, open: &OpenFile, done: usize) -> Result<usize, Errno> {
         let socket = SocketFile::of(open)?;
+        if self.urgent {
+            return self.attempt_urgent(memory, socket, done);
+        }
         if done == 0 {
             let source = &mut UserSource::gather(memory, &self.pieces);
             return socket.send(source, self.to.as_ref(), &self.extra);
         }
         let rest = crate::file_io::without_first(&self.pieces, done);
         socket.send(&mut UserSource::gather(memory, &rest), None, &Extra::default())
+    }
+}
+
+impl Outgoing {
+    /// All but the last byte as ever, and then that.
+    #[cold]
+    #[inline(never)]
+    fn attempt_urgent(
+        &self,
+        memory: &Mm,
+        socket: &SocketFile,
+        done: usize,
+    ) -> Result<usize, Errno> {
+        if !socket.is_stream() || self.total() == 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut rest = crate::file_io::without_first(&self.pieces, done);
+        let last = loop {
+            let piece = rest.last_mut().ok_or(Errno::EINVAL)?;
+            if piece.bytes > 0 {
+                piece.bytes -= 1;
+                break piece.address.wrapping_add(piece.bytes as u64);
+            }
+            rest.pop();
+        };
+        let before: usize = rest.iter().map(|piece| piece.bytes).sum();
+        let mut sent = 0;
+        if before > 0 {
+            let none = Extra::default();
+            let extra = if done == 0 { &self.extra } else { &none };
+            sent = socket.send(&mut UserSource::gather(memory, &rest), None, extra)?;
+            if sent < before {
+                return Ok(sent);
+            }
+        } else if done == 0 && !self.extra.rights.is_empty() {
+            // Open files go with bytes of the stream.
+            return Err(Errno::EINVAL);
+        }
+        let byte = memory.read::<u8>(last);
+        match byte.and_then(|byte| socket.send_urgent(byte)) {
+            Err(_) if sent > 0 => Ok(sent),
+            result => result.map(|count| sent + count),
+        }
     }
 }
 
@@ -169,7 +218,7 @@ async fn send_rest(
 fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
     SocketFile::of(&open)?;
-    let flags = check_send(call.unsigned(3))?;
+    let flags = call.unsigned(3);
     let to = if call.address(4).is_null() {
         None
     } else {
@@ -178,14 +227,16 @@ fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
     };
     let bytes = call.size(2).min(MAXIMUM_TRANSFER);
     let pieces = alloc::vec![Piece { address: call.address(1), bytes }];
-    Ok(send(call, open, flags, Outgoing { pieces, to, extra: Extra::default() }))
+    let urgent = flags & flag::OOB != 0;
+    Ok(send(call, open, flags, Outgoing { pieces, to, extra: Extra::default(), urgent }))
 }
 
-fn check_send(flags: u32) -> Result<u32, Errno> {
-    if flags & flag::OOB != 0 { Err(Errno::EOPNOTSUPP) } else { Ok(flags) }
-}
-
-fn read_outgoing(process: &Process, socket: &SocketFile, at: UserAddr) -> Result<Outgoing, Errno> {
+fn read_outgoing(
+    process: &Process,
+    socket: &SocketFile,
+    at: UserAddr,
+    flags: u32,
+) -> Result<Outgoing, Errno> {
     let memory = &process.memory;
     let header: MessageHeader = memory.read(at)?;
     let to = if header.name == 0 || header.name_length == 0 {
@@ -197,20 +248,20 @@ fn read_outgoing(process: &Process, socket: &SocketFile, at: UserAddr) -> Result
     let count = usize::try_from(header.piece_count).map_err(|_| Errno::EMSGSIZE)?;
     let pieces = memory.read_pieces(UserAddr(header.pieces), count)?;
     let extra = read_control(process, socket, UserAddr(header.control), header.control_length)?;
-    Ok(Outgoing { pieces, to, extra })
+    Ok(Outgoing { pieces, to, extra, urgent: flags & flag::OOB != 0 })
 }
 
 fn sendmsg(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
-    let flags = check_send(call.unsigned(2))?;
-    let message = read_outgoing(call.process(), SocketFile::of(&open)?, call.address(1))?;
+    let flags = call.unsigned(2);
+    let message = read_outgoing(call.process(), SocketFile::of(&open)?, call.address(1), flags)?;
     Ok(send(call, open, flags, message))
 }
 
 fn sendmmsg(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
     SocketFile::of(&open)?;
-    let flags = check_send(call.unsigned(3))?;
+    let flags = call.unsigned(3);
     let count = call.unsigned(2).min(MESSAGES_MAX);
     let vector = call.address(1);
     let thread = Arc::clone(call.thread);
@@ -237,7 +288,7 @@ async fn send_one(
     at: UserAddr,
 ) -> Result<(), Failure> {
     let process = &thread.process;
-    let message = read_outgoing(process, SocketFile::of(open)?, at)?;
+    let message = read_outgoing(process, SocketFile::of(open)?, at, flags)?;
     let silent = flags & flag::NOSIGNAL != 0;
     let sent = if nonblocking {
         message.attempt(&process.memory, open, 0)?
@@ -256,6 +307,31 @@ struct Wanted {
     name: Option<(UserAddr, NameLength)>,
     /// The header to complete (recvmsg).
     header: Option<(UserAddr, MessageHeader)>,
+}
+
+/// A sink that keeps nothing.
+struct Discard {
+    room: usize,
+}
+
+impl Sink for Discard {
+    fn room(&self) -> usize {
+        self.room
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        Ok(self.put_present(bytes))
+    }
+
+    fn put_present(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.room);
+        self.room -= count;
+        count
+    }
+
+    fn resume(&mut self) -> Result<bool, Errno> {
+        Ok(false)
+    }
 }
 
 enum NameLength {
@@ -289,10 +365,37 @@ impl Wanted {
             &rest
         };
         let sink = &mut UserSink::scatter(&process.memory, pieces);
-        let incoming = socket.receive(sink, self.flags & flag::PEEK != 0)?;
+        let peek = self.flags & flag::PEEK != 0;
+        let incoming = match self.flags & (flag::ERRQUEUE | flag::OOB | flag::TRUNC) {
+            0 => socket.receive(sink, peek)?,
+            _ => self.receive_apart(socket, sink, peek)?,
+        };
         self.complete(process, socket, &incoming)?;
         let whole = self.flags & flag::TRUNC != 0 && !socket.is_stream();
+        let whole = whole && incoming.failure.is_none();
         Ok(if whole { incoming.length } else { incoming.stored })
+    }
+
+    /// Receives what is not read as ever.
+    #[cold]
+    #[inline(never)]
+    fn receive_apart(
+        &self,
+        socket: &SocketFile,
+        sink: &mut dyn Sink,
+        peek: bool,
+    ) -> Result<Incoming, Errno> {
+        if self.flags & flag::ERRQUEUE != 0 {
+            return socket.receive_failure(sink);
+        }
+        if self.flags & flag::OOB != 0 {
+            return socket.receive_urgent(sink, peek);
+        }
+        if matches!(socket.kind, Kind::Tcp(_)) {
+            // TCP throws the bytes away, and looks at no address (tcp(7)).
+            return socket.receive(&mut Discard { room: sink.room() }, peek);
+        }
+        socket.receive(sink, peek)
     }
 
     /// Writes what goes beside the bytes.
@@ -320,6 +423,12 @@ impl Wanted {
         if incoming.stored < incoming.length {
             flags |= flag::TRUNC;
         }
+        if incoming.failure.is_some() {
+            flags |= flag::ERRQUEUE;
+        }
+        if incoming.urgent {
+            flags |= flag::OOB;
+        }
         let control = (UserAddr(header.control), header.control_length);
         let cloexec = self.flags & flag::CMSG_CLOEXEC != 0;
         let written = write_control(process, socket, incoming, control, cloexec)?;
@@ -336,18 +445,13 @@ impl Wanted {
     }
 }
 
-fn check_receive(flags: u32) -> Result<u32, Errno> {
-    if flags & flag::ERRQUEUE != 0 {
-        return Err(Errno::EAGAIN);
-    }
-    if flags & flag::OOB != 0 { Err(Errno::EINVAL) } else { Ok(flags) }
-}
-
 fn receive(call: &Call<'_>, open: Arc<OpenFile>, wanted: Wanted) -> Result<Outcome, Errno> {
-    let all = wanted.flags & (flag::WAITALL | flag::PEEK) == flag::WAITALL
+    let all = wanted.flags & (flag::WAITALL | flag::PEEK | flag::OOB) == flag::WAITALL
         && SocketFile::of(&open)?.is_stream();
     let total = wanted.total();
-    let nonblocking = is_nonblocking(&open, wanted.flags);
+    // Nobody waits for what goes wrong, or is urgent.
+    let apart = flag::ERRQUEUE | flag::OOB;
+    let nonblocking = is_nonblocking(&open, wanted.flags) || wanted.flags & apart != 0;
     let first = wanted.attempt(call.process(), &open, 0);
     let done = match first {
         Err(Errno::EAGAIN) if !nonblocking => 0,
@@ -388,7 +492,7 @@ async fn receive_rest(
 fn recvfrom(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
     SocketFile::of(&open)?;
-    let flags = check_receive(call.unsigned(3))?;
+    let flags = call.unsigned(3);
     let bytes = call.size(2).min(MAXIMUM_TRANSFER);
     let name = call.address(4);
     let name = (!name.is_null()).then_some((name, NameLength::At(call.address(5))));
@@ -399,7 +503,7 @@ fn recvfrom(call: &Call<'_>) -> Result<Outcome, Errno> {
 fn recvmsg(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
     SocketFile::of(&open)?;
-    let flags = check_receive(call.unsigned(2))?;
+    let flags = call.unsigned(2);
     let wanted = Wanted::of_header(call.memory(), call.address(1), flags)?;
     receive(call, open, wanted)
 }
@@ -407,7 +511,7 @@ fn recvmsg(call: &Call<'_>) -> Result<Outcome, Errno> {
 fn recvmmsg(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
     SocketFile::of(&open)?;
-    let flags = check_receive(call.unsigned(3))?;
+    let flags = call.unsigned(3);
     let count = call.unsigned(2).min(MESSAGES_MAX);
     let vector = call.address(1);
     let limit = call.address(4);

@@ -251,7 +251,12 @@ fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), E
         so::REUSEADDR | so::REUSEPORT | so::KEEPALIVE | so::BROADCAST => {
             set_flag(socket, name, value.int()? != 0)?;
         }
-        so::OOBINLINE | so::DONTROUTE | so::PRIORITY | so::PASSCRED => {
+        so::OOBINLINE => {
+            let on = value.int()? != 0;
+            socket.set_urgent_inline(on);
+            keep(socket, level::SOCKET, name, i32::from(on))?;
+        }
+        so::DONTROUTE | so::PRIORITY | so::PASSCRED => {
             keep(socket, level::SOCKET, name, value.int()?)?;
         }
         so::RCVLOWAT if value.int()? <= 1 => {}

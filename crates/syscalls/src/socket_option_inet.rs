@@ -36,6 +36,7 @@ mod ip {
     pub(super) const HDRINCL: i32 = 3;
     pub(super) const PKTINFO: i32 = 8;
     pub(super) const MTU_DISCOVER: i32 = 10;
+    pub(super) const RECVERR: i32 = 11;
     pub(super) const RECVTTL: i32 = 12;
     pub(super) const RECVTOS: i32 = 13;
     pub(super) const BIND_ADDRESS_NO_PORT: i32 = 24;
@@ -58,6 +59,7 @@ mod ipv6 {
     pub(super) const ADD_MEMBERSHIP: i32 = 20;
     pub(super) const DROP_MEMBERSHIP: i32 = 21;
     pub(super) const MTU_DISCOVER: i32 = 23;
+    pub(super) const RECVERR: i32 = 25;
     pub(super) const V6ONLY: i32 = 26;
     pub(super) const MCAST_JOIN_GROUP: i32 = 42;
     pub(super) const MCAST_LEAVE_GROUP: i32 = 45;
@@ -234,6 +236,18 @@ fn set_discover(socket: &SocketFile, level: i32, name: i32, value: i32) -> Resul
     keep(socket, level, name, value)
 }
 
+/// Other sockets than UDP's keep it, and have no queue of errors.
+fn set_receive_errors(socket: &SocketFile, on: bool) {
+    if let Kind::Udp(udp) = &socket.kind {
+        udp.keep_failures(on);
+    }
+    socket.settings.lock().receive_errors = on;
+}
+
+fn receives_errors(socket: &SocketFile) -> bool {
+    socket.settings.lock().receive_errors
+}
+
 fn set_multicast_hops(socket: &SocketFile, value: i32) -> Result<(), Errno> {
     let hops = if value == -1 { 1 } else { u8::try_from(value).map_err(|_| Errno::EINVAL)? };
     set_udp(socket, |options| options.multicast_hop_limit = hops);
@@ -308,6 +322,7 @@ pub(crate) fn set_ip(socket: &SocketFile, name: i32, value: &Value<'_>) -> Resul
             set_raw(socket, |options| options.header_included = on);
         }
         ip::PKTINFO => socket.settings.lock().packet_info = value.int_or_byte()? != 0,
+        ip::RECVERR => set_receive_errors(socket, value.int_or_byte()? != 0),
         ip::RECVTTL => socket.settings.lock().receive_ttl = value.int_or_byte()? != 0,
         ip::RECVTOS => socket.settings.lock().receive_tos = value.int_or_byte()? != 0,
         ip::MTU_DISCOVER => set_discover(socket, ip::LEVEL, name, value.int_or_byte()?)?,
@@ -361,6 +376,7 @@ pub(crate) fn get_ip(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
         ip::TOS | ip::MTU_DISCOVER | ip::BIND_ADDRESS_NO_PORT => int(kept(socket, ip::LEVEL, name)),
         ip::TTL => int(hop_limit(socket)),
         ip::PKTINFO => truth(settings.packet_info),
+        ip::RECVERR => truth(receives_errors(socket)),
         ip::RECVTTL => truth(settings.receive_ttl),
         ip::RECVTOS => truth(settings.receive_tos),
         ip::MULTICAST_TTL => int(i32::from(udp_options(socket).multicast_hop_limit)),
@@ -399,6 +415,7 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
             set_udp(socket, |options| options.multicast_link = link);
         }
         ipv6::MTU_DISCOVER => set_discover(socket, ipv6::LEVEL, name, number)?,
+        ipv6::RECVERR => set_receive_errors(socket, on),
         ipv6::RECVPKTINFO => socket.settings.lock().packet_info_v6 = on,
         ipv6::RECVHOPLIMIT => socket.settings.lock().receive_hop_limit = on,
         ipv6::RECVTCLASS => socket.settings.lock().receive_class = on,
@@ -426,6 +443,7 @@ pub(crate) fn get_ipv6(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno>
         ipv6::MULTICAST_HOPS => int(i32::from(udp_options(socket).multicast_hop_limit)),
         ipv6::MULTICAST_LOOP => truth(udp_options(socket).multicast_loop),
         ipv6::MTU_DISCOVER | ipv6::TCLASS => int(kept(socket, ipv6::LEVEL, name)),
+        ipv6::RECVERR => truth(receives_errors(socket)),
         ipv6::RECVPKTINFO => truth(settings.packet_info_v6),
         ipv6::RECVHOPLIMIT => truth(settings.receive_hop_limit),
         ipv6::RECVTCLASS => truth(settings.receive_class),

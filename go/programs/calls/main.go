@@ -38,6 +38,8 @@ func main() {
 	check.Within("guards", time.Minute, guards)
 	check.Within("futexes", time.Minute, futexes)
 	check.Within("own files in /proc", time.Minute, ownProc)
+	check.Within("failures", time.Minute, failures)
+	check.Within("urgent", time.Minute, urgent)
 	check.Within("barriers", time.Minute, barriers)
 	check.Done()
 }

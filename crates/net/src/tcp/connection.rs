@@ -3,6 +3,7 @@
 use super::options::{Ring, TcpOptions};
 use super::segment::{Segment, Sent, before, flag};
 use super::shortcut::Outlet;
+use super::urgent::Urgent;
 use super::{Tuple, timewait};
 use crate::control::{from_smoltcp, to_smoltcp};
 use crate::route::Hop;
@@ -105,6 +106,10 @@ pub(crate) struct Connection {
     pub(crate) short_received: u64,
     /// The short way to the other end, once it was taken.
     pub(crate) outlet: Option<Outlet>,
+    /// Urgent data that came.
+    pub(super) urgent: Option<Urgent>,
+    /// Where urgent data that is sent ends, until it is acknowledged.
+    pub(super) urgent_end: Option<u32>,
 }
 
 impl Connection {
@@ -152,6 +157,8 @@ impl Connection {
             short_sent: 0,
             short_received: 0,
             outlet: None,
+            urgent: None,
+            urgent_end: None,
         }
     }
 
@@ -229,13 +236,14 @@ impl Connection {
         let newer = |old: u32| before(old, segment.acknowledgement);
         if segment.has(flag::ACK) && self.acknowledged.is_none_or(newer) {
             self.acknowledged = Some(segment.acknowledgement);
+            self.urgent_end = self.urgent_end.filter(|end| before(segment.acknowledgement, *end));
         }
         true
     }
 
     /// The sequence number that comes next from the peer (RFC 9293's RCV.NXT). The engine keeps it
     /// to itself, and what it acknowledged last may be less: acknowledgements are delayed.
-    fn expected(&self) -> Option<u32> {
+    pub(super) fn expected(&self) -> Option<u32> {
         let socket = self.socket();
         let fin = u32::from(Self::peer_finished(socket.state()));
         Some(
@@ -243,6 +251,11 @@ impl Connection {
                 .wrapping_add(self.consumed as u32)
                 .wrapping_add(socket.recv_queue() as u32 + fin),
         )
+    }
+
+    /// The sequence number of the byte that readers get next.
+    pub(super) fn next_to_read(&self) -> Option<u32> {
+        Some(self.first?.wrapping_add(self.consumed as u32))
     }
 
     /// A reader took `count` bytes.
@@ -383,6 +396,7 @@ impl Connection {
         Sent {
             highest: self.sent.highest,
             small_end: self.sent.small_end,
+            urgent_end: self.urgent_end,
             largest: mtu.saturating_sub(headers) as u32,
             ..Sent::default()
         }

@@ -14,6 +14,7 @@ use crate::wire::{self, IPV6_BYTES, Packet, protocol};
 use alloc::boxed::Box;
 use base::Errno;
 use core::net::SocketAddr;
+use sched::PollEvents;
 use smoltcp::iface::{Config, Interface};
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{HardwareAddress, IpListenEndpoint};
@@ -81,6 +82,7 @@ impl Core {
         };
         let before = connection.snapshot();
         let owed_nothing = connection.owes_nothing();
+        let expected = connection.expected();
         if !connection.arriving(segment, now) {
             return;
         }
@@ -100,6 +102,9 @@ impl Core {
             self.tcp_feed(id, &bytes);
             self.recycle(bytes);
         }
+        if segment.has(flag::URG) {
+            self.tcp_urgent(id, segment, expected);
+        }
         self.tcp_settle(id, before, Cause::Arrival);
         let Some(entry) = self.tcp.entries.get_mut(id) else { return };
         let Entry { options, role: Role::Connection(connection), .. } = entry.as_mut() else {
@@ -114,6 +119,19 @@ impl Core {
             }
         } else {
             self.tcp.mark_dirty(id);
+        }
+    }
+
+    /// A segment tells of urgent data: as BSD and Linux have it, the byte before the one it points at.
+    #[cold]
+    fn tcp_urgent(&mut self, id: Id, segment: &Segment, expected: Option<u32>) {
+        let Some(entry) = self.tcp.entries.get_mut(id) else { return };
+        let pointer = u32::from(segment.urgent.saturating_sub(1));
+        let at = segment.sequence.wrapping_add(pointer);
+        let inline = entry.options.urgent_inline;
+        let came = |connection: &mut Connection| connection.urgent_came(at, expected, inline);
+        if entry.connection_mut().is_some_and(came) {
+            entry.notify(PollEvents::PRI);
         }
     }
 

@@ -15,6 +15,7 @@ mod shortcut;
 mod socket;
 mod status;
 mod timewait;
+mod urgent;
 
 pub use multipath::MultipathInfo;
 pub use options::TcpOptions;

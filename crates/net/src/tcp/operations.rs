@@ -173,7 +173,13 @@ impl Engine {
     }
 
     /// Takes bytes in. Stops, as [`Source::take_present`] does.
-    pub(super) fn tcp_send(&mut self, id: Id, source: &mut dyn Source) -> Result<usize, Errno> {
+    /// `urgent`: the last of them is urgent.
+    pub(super) fn tcp_send(
+        &mut self,
+        id: Id,
+        source: &mut dyn Source,
+        urgent: bool,
+    ) -> Result<usize, Errno> {
         let entry = self.core.tcp.entries.get_mut(id).ok_or(Errno::EBADF)?;
         if let Some(error) = entry.error.take() {
             return Err(error);
@@ -190,7 +196,7 @@ impl Engine {
         if connection.hop.link == LinkId::LOOPBACK
             && let Some(peer) = self.core.tcp_shortcut(id)
         {
-            return self.core.tcp_send_short(id, peer, source);
+            return self.core.tcp_send_short(id, peer, source, urgent);
         }
         let entry = self.core.tcp.entries.get_mut(id).ok_or(Errno::EBADF)?;
         let Some(connection) = entry.connection_mut() else { return Err(Errno::EPIPE) };
@@ -225,6 +231,9 @@ impl Engine {
         }
         let now = self.core.now;
         connection.note_written(total);
+        if urgent {
+            connection.urgent_end = connection.end_of_data();
+        }
         connection.track_progress(false, now);
         self.tcp_output(id);
         Ok(total)
@@ -243,6 +252,9 @@ impl Engine {
         if let Some(connection) = entry.connection_mut()
             && connection.readable() > 0
         {
+            if connection.urgent.is_some() {
+                return self.tcp_receive_around(id, sink, peek);
+            }
             let before = connection.socket().recv_queue();
             let moved = move_received(connection, sink, peek);
             // What came the short way comes after everything in the engine's buffer.

@@ -40,6 +40,8 @@ pub struct TcpOptions {
     pub send_buffer: Option<usize>,
     /// `IP_TTL` or `IPV6_UNICAST_HOPS`.
     pub hop_limit: u8,
+    /// `SO_OOBINLINE`: urgent bytes are read with all others.
+    pub urgent_inline: bool,
 }
 
 impl Default for TcpOptions {
@@ -61,6 +63,7 @@ impl Default for TcpOptions {
             receive_buffer: None,
             send_buffer: None,
             hop_limit: 64,
+            urgent_inline: false,
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod flag {
     pub(crate) const SYN: u8 = 2;
     pub(crate) const RST: u8 = 4;
     pub(crate) const ACK: u8 = 16;
+    pub(crate) const URG: u8 = 32;
 }
 
 /// The fixed part of a TCP header.
@@ -30,6 +31,8 @@ pub(crate) struct Segment {
     pub(crate) acknowledgement: u32,
     pub(crate) flags: u8,
     pub(crate) window: u16,
+    /// With `URG`: where urgent data ends, from the sequence number on.
+    pub(crate) urgent: u16,
     /// Bytes of data.
     pub(crate) length: u32,
 }
@@ -49,6 +52,7 @@ impl Segment {
             acknowledgement: wire::u32_at(header, 8)?,
             flags: header[13],
             window: u16::from_be_bytes([header[14], header[15]]),
+            urgent: u16::from_be_bytes([header[18], header[19]]),
             length: bytes.len().checked_sub(header_bytes)? as u32,
         })
     }
@@ -96,6 +100,7 @@ impl Segment {
             acknowledgement,
             flags,
             window: 0,
+            urgent: 0,
             length: 0,
         }
     }
@@ -122,6 +127,8 @@ pub(crate) struct Sent {
     pub(crate) start: Option<u32>,
     /// Something was sent again.
     pub(crate) retransmitted: bool,
+    /// Where urgent data ends that is on its way.
+    pub(crate) urgent_end: Option<u32>,
     /// The largest segment of the path, in bytes of data.
     pub(crate) largest: u32,
     /// Where the last segment ended that was smaller.
@@ -141,6 +148,9 @@ impl Sent {
             && before(segment.sequence, front)
         {
             wire::put_u32(tcp, SEQUENCE_AT, front);
+        }
+        if let Some(end) = self.urgent_end {
+            mark_urgent(tcp, &segment, end);
         }
         if segment.has(flag::ACK) {
             self.acknowledgement.get_or_insert(segment.acknowledgement);
@@ -163,6 +173,22 @@ impl Sent {
         }
     }
 }
+
+/// Says in a segment before `end` that the byte before that is urgent (`tcp_transmit_skb` of Linux).
+#[cold]
+fn mark_urgent(tcp: &mut [u8], segment: &Segment, end: u32) {
+    let ahead = end.wrapping_sub(segment.sequence);
+    let pointer = u16::try_from(ahead).ok().filter(|ahead| *ahead > 0);
+    let (Some(pointer), false) = (pointer, segment.has(flag::SYN)) else { return };
+    if let Some(flags) = tcp.get_mut(FLAGS_AT) {
+        *flags |= flag::URG;
+    }
+    wire::put_u16(tcp, URGENT_AT, pointer);
+}
+
+/// Offsets of the flags and of the urgent pointer in a TCP header.
+const FLAGS_AT: usize = 13;
+const URGENT_AT: usize = 18;
 
 /// Offset of the sequence number in a TCP header.
 const SEQUENCE_AT: usize = 4;

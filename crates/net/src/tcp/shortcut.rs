@@ -18,6 +18,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::Errno;
 use base::io::{Sink, Source};
+use sched::PollEvents;
 use smoltcp::socket::tcp::State;
 
 /// Sizes of the buffers in an inbox, in bytes: at most what is kept for use again.
@@ -188,13 +189,14 @@ impl Core {
         id: Id,
         peer: Id,
         source: &mut dyn Source,
+        urgent: bool,
     ) -> Result<usize, Errno> {
         let Self { tcp, spare, loopback_counters, .. } = self;
         let Tcp { entries, rings, counters, .. } = tcp;
         let own = entries.get(id).and_then(|entry| entry.connection()).ok_or(Errno::EPIPE)?;
         let (own_bytes, filled) = (own.ring.sizes.send, own.outlet.map_or(0, |out| out.filled));
         let entry = entries.get_mut(peer).ok_or(Errno::EPIPE)?;
-        let Entry { role: Role::Connection(other), notifier, .. } = entry.as_mut() else {
+        let Entry { role: Role::Connection(other), notifier, options, .. } = entry.as_mut() else {
             return Err(Errno::EPIPE);
         };
         let limit = own_bytes + other.ring.sizes.receive;
@@ -206,7 +208,12 @@ impl Core {
         rings.changed(held, inbox.held());
         let total = moved?;
         if total > 0 {
-            notifier.notify(READABLE);
+            let mut events = READABLE;
+            if urgent {
+                other.urgent_came_short(options.urgent_inline);
+                events |= PollEvents::PRI;
+            }
+            notifier.notify(events);
             // As one segment.
             counters.sent += 1;
             counters.received += 1;

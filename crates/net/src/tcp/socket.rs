@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Errno;
-use base::io::{Sink, SliceSink, Source, drain, fill};
+use base::io::{Sink, SliceSink, SliceSource, Source, drain, fill};
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use sched::{Notifier, PollEvents};
@@ -191,9 +191,33 @@ impl TcpSocket {
                     // For the next call to tell.
                     return Ok(0);
                 }
-                engine.tcp_send(id, source)
+                engine.tcp_send(id, source, false)
             })
         })
+    }
+
+    /// Sends a byte as urgent data (`MSG_OOB`).
+    ///
+    /// # Errors
+    /// As [`TcpSocket::send`].
+    pub fn send_urgent(&self, byte: u8) -> Result<usize, Errno> {
+        self.with(|engine, id| engine.tcp_send(id, &mut SliceSource::new(&[byte]), true))
+    }
+
+    /// The urgent byte that came; it stays with `peek`. `None`: the peer has finished.
+    ///
+    /// # Errors
+    /// `EINVAL`: there is none, it was read, or it is in the stream (`SO_OOBINLINE`). `EAGAIN`: it is
+    /// still to come.
+    pub fn receive_urgent(&self, peek: bool) -> Result<Option<u8>, Errno> {
+        self.with(|engine, id| engine.tcp_receive_urgent(id, peek))
+    }
+
+    /// The next byte is urgent (`SIOCATMARK`).
+    #[must_use]
+    pub fn is_at_mark(&self) -> bool {
+        let at_mark = |entry: &Entry| entry.connection().is_some_and(Connection::is_at_mark);
+        self.look(at_mark).unwrap_or(false)
     }
 
     /// Receives what there is. `Ok(0)`: the peer has finished, or `sink` has no room. With
@@ -209,7 +233,7 @@ impl TcpSocket {
     fn move_out(&self, sink: &mut dyn Sink, peek: bool) -> Result<usize, Errno> {
         fill(sink, |sink, again| {
             self.stack.enter_lightly(|engine| {
-                if again && engine.tcp_failed(self.id) {
+                if again && (engine.tcp_failed(self.id) || engine.tcp_is_at_mark(self.id)) {
                     // For the next call to tell, when everything was read.
                     return Ok(0);
                 }
@@ -222,7 +246,8 @@ impl TcpSocket {
     #[cold]
     fn peek(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
         let mut bytes = Vec::new();
-        let most = self.readable_bytes().min(sink.room());
+        let readable = |entry: &Entry| entry.connection().map_or(0, Connection::readable);
+        let most = self.look(readable)?.min(sink.room());
         bytes.try_reserve_exact(most).map_err(|_| Errno::ENOBUFS)?;
         bytes.resize(most, 0);
         let count = self.move_out(&mut SliceSink::new(&mut bytes), true)?;
@@ -294,7 +319,11 @@ impl TcpSocket {
     }
 
     /// Changes options.
-    pub fn set_options(&self, change: impl FnOnce(&mut TcpOptions)) {
+    pub fn set_options(&self, change: impl Fn(&mut TcpOptions)) {
+        self.change_options(&change);
+    }
+
+    fn change_options(&self, change: &dyn Fn(&mut TcpOptions)) {
         self.stack.enter(|engine| {
             let now = engine.core.now;
             let tcp = &mut engine.core.tcp;
@@ -332,8 +361,11 @@ impl TcpSocket {
     /// Bytes that [`TcpSocket::receive`] would give now (`FIONREAD`).
     #[must_use]
     pub fn readable_bytes(&self) -> usize {
-        self.look(|entry| entry.connection().map_or(0, |connection| connection.readable()))
-            .unwrap_or(0)
+        self.look(|entry| {
+            let inline = entry.options.urgent_inline;
+            entry.connection().map_or(0, |connection| connection.readable_to_mark(inline))
+        })
+        .unwrap_or(0)
     }
 
     /// Bytes sent and not acknowledged (`SIOCOUTQ`).
@@ -393,6 +425,9 @@ fn readiness(entry: &mut Entry) -> PollEvents {
             }
             if connection.readable() > 0 {
                 events |= READABLE;
+            }
+            if connection.has_urgent() {
+                events |= PollEvents::PRI;
             }
             if write_over || connection.has_room() {
                 events |= WRITABLE;

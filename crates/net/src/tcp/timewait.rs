@@ -162,6 +162,7 @@ impl Record {
             acknowledgement: self.acknowledgement,
             flags: flag::ACK,
             window: if self.fin_wait { 1024 } else { 0 },
+            urgent: 0,
             length: 0,
         }
     }

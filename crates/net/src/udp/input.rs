@@ -1,13 +1,12 @@
 //! Datagrams in.
 
-use super::{Datagram, Entry, Udp};
+use super::{Datagram, Entry, FAILURES_MAX, Udp, UdpFailure};
 use crate::checksum;
 use crate::engine::Core;
 use crate::ports::Binding;
 use crate::route::LinkId;
 use crate::slab::Id;
 use crate::wire::{Packet, UDP_BYTES, protocol};
-use base::Errno;
 use core::net::{IpAddr, SocketAddr};
 use sched::PollEvents;
 
@@ -51,14 +50,20 @@ impl Core {
         }
     }
 
-    /// A datagram from `local` to `remote` did not arrive. Only a connected socket learns of it.
-    pub(crate) fn udp_error(&mut self, local: SocketAddr, remote: SocketAddr, errno: Errno) {
-        let Some(id) = self.udp.receiver(local.ip(), local.port(), remote, 0) else { return };
+    /// A datagram from `local` did not arrive. A connected socket learns of it, and one that asked for
+    /// more (`IP_RECVERR`).
+    pub(crate) fn udp_error(&mut self, local: SocketAddr, failure: UdpFailure) {
+        let Some(id) = self.udp.receiver(local.ip(), local.port(), failure.to, 0) else { return };
         let Ok(entry) = self.udp.get(id) else { return };
-        if entry.remote.is_some() {
-            entry.error = Some(errno);
-            entry.notifier.notify(PollEvents::ERR | PollEvents::IN | PollEvents::OUT);
+        let wants_all = entry.options.receive_errors;
+        if entry.remote.is_none() && !wants_all {
+            return;
         }
+        entry.error = Some(failure.errno);
+        if wants_all && entry.failures.len() < FAILURES_MAX {
+            entry.failures.push_back(failure);
+        }
+        entry.notifier.notify(PollEvents::ERR | PollEvents::IN | PollEvents::OUT);
     }
 }
 

@@ -46,6 +46,8 @@ pub struct UdpOptions {
     pub traffic_class: u8,
     /// `UDP_SEGMENT`: what is sent is cut into datagrams of this many bytes; 0: one datagram.
     pub segment_bytes: u16,
+    /// `IP_RECVERR`, `IPV6_RECVERR`: errors are kept, with what they are about.
+    pub receive_errors: bool,
     /// `IP_MTU_DISCOVER` is `DO` or `PROBE`: a datagram that would be fragmented is refused.
     pub do_not_fragment: bool,
 }
@@ -66,6 +68,7 @@ impl Default for UdpOptions {
             multicast_link: None,
             traffic_class: 0,
             segment_bytes: 0,
+            receive_errors: false,
             do_not_fragment: false,
         }
     }
@@ -101,6 +104,26 @@ pub struct Received {
     pub hop_limit: u8,
 }
 
+/// What an ICMP message said of a datagram that was sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UdpFailure {
+    /// The error that it stands for.
+    pub errno: Errno,
+    /// Type of the message.
+    pub kind: u8,
+    /// Code of the message.
+    pub code: u8,
+    /// Who sent the message.
+    pub offender: IpAddr,
+    /// Where the datagram was sent.
+    pub to: SocketAddr,
+    /// Its bytes, as many as were quoted.
+    pub bytes: Vec<u8>,
+}
+
+/// Failures that wait for one socket at most.
+const FAILURES_MAX: usize = 64;
+
 /// What a datagram is charged beside its bytes, so that many small ones count.
 const OVERHEAD: usize = 256;
 
@@ -119,6 +142,7 @@ struct Entry {
     queue: VecDeque<Datagram>,
     queued: usize,
     error: Option<Errno>,
+    failures: VecDeque<UdpFailure>,
     receive_shutdown: bool,
     send_shutdown: bool,
     groups: Vec<(LinkId, IpAddr)>,

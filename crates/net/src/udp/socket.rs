@@ -1,7 +1,7 @@
 //! UDP sockets as the system calls see them. No call sleeps.
 
 use super::output::{PAYLOAD_MAX_V6, Packet};
-use super::{Entry, Received, SendOptions, UdpOptions};
+use super::{Entry, Received, SendOptions, UdpFailure, UdpOptions};
 use crate::address::{bind_address, connect_address, scope_of, shown, unspecified};
 use crate::engine::Engine;
 use crate::ports::{Binding, Family};
@@ -42,6 +42,7 @@ impl UdpSocket {
             queue: VecDeque::new(),
             queued: 0,
             error: None,
+            failures: VecDeque::new(),
             receive_shutdown: false,
             send_shutdown: false,
             groups: Vec::new(),
@@ -100,6 +101,36 @@ impl UdpSocket {
         let head = Packet::head(self.family);
         let packet = Packet { bytes: take_all(source, head)?, head };
         self.stack.enter(|engine| engine.udp_send(self.id, packet, to, options))
+    }
+
+    /// `IP_RECVERR`: from now on failures are kept, or not, nor those that are.
+    pub fn keep_failures(&self, on: bool) {
+        let _ = self.look(|entry| {
+            entry.options.receive_errors = on;
+            if !on {
+                entry.failures.clear();
+            }
+        });
+    }
+
+    /// Takes the first failure that waits (`MSG_ERRQUEUE`), and gives `sink` the datagram's bytes: so
+    /// many are stored.
+    ///
+    /// # Errors
+    /// `EAGAIN`: none. `EFAULT`.
+    pub fn receive_failure(&self, sink: &mut dyn Sink) -> Result<(usize, UdpFailure), Errno> {
+        let failure = self.look(|entry| {
+            let failure = entry.failures.pop_front()?;
+            // The next one is what the socket fails with now.
+            entry.error = entry.failures.front().map(|next| next.errno);
+            Some(failure)
+        })?;
+        let mut failure = failure.ok_or(Errno::EAGAIN)?;
+        failure.to = shown(failure.to, self.family);
+        let count = failure.bytes.len().min(sink.room());
+        let bytes = failure.bytes.get(..count).unwrap_or_default();
+        let stored = if bytes.is_empty() { 0 } else { sink.put(bytes)? };
+        Ok((stored, failure))
     }
 
     /// Receives one datagram; what `sink` has no room for is lost, unless `peek`.
@@ -204,7 +235,12 @@ impl UdpSocket {
     }
 
     /// Changes options.
-    pub fn set_options(&self, change: impl FnOnce(&mut UdpOptions)) {
+    pub fn set_options(&self, change: impl Fn(&mut UdpOptions)) {
+        self.change_options(&change);
+    }
+
+    #[inline(never)]
+    fn change_options(&self, change: &dyn Fn(&mut UdpOptions)) {
         let _ = self.look(|entry| change(&mut entry.options));
     }
 
@@ -229,7 +265,7 @@ impl UdpSocket {
     pub fn poll(&self) -> PollEvents {
         self.look(|entry| {
             let mut events = PollEvents::OUT | PollEvents::WRNORM;
-            if entry.error.is_some() {
+            if entry.error.is_some() || !entry.failures.is_empty() {
                 events |= PollEvents::ERR;
             }
             if !entry.queue.is_empty() || entry.receive_shutdown {

@@ -7,6 +7,7 @@
 mod flight;
 mod socket;
 mod transfer;
+mod urgent;
 
 pub use flight::Right;
 pub use socket::{UnixSocket, UnixTarget};
@@ -118,6 +119,20 @@ pub(crate) struct Message {
     pub(crate) taken: usize,
     pub(crate) rights: Vec<Right>,
     pub(crate) from: UnixName,
+    /// Of a stream: the one urgent byte (`MSG_OOB`), or, once that was read apart, the mark.
+    pub(crate) urgent: bool,
+}
+
+impl Message {
+    /// The urgent byte that can be read apart.
+    fn is_urgent(&self) -> bool {
+        self.urgent && self.taken < self.bytes.len()
+    }
+
+    /// The mark that is left of one.
+    fn is_mark(&self) -> bool {
+        self.urgent && self.taken >= self.bytes.len()
+    }
 }
 
 /// What a socket has received and not yet given.
@@ -125,6 +140,8 @@ pub(crate) struct Message {
 pub(crate) struct Queue {
     pub(crate) messages: VecDeque<Message>,
     pub(crate) bytes: usize,
+    /// An urgent byte or a mark is among them: most streams never see one.
+    pub(crate) urgent: bool,
 }
 
 /// Bytes that wait for one socket (Linux: `net.core.wmem_default`).

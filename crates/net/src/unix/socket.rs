@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) send_over: bool,
     pub(crate) error: Option<Errno>,
     pub(crate) closed: bool,
+    /// `SO_OOBINLINE`.
+    pub(crate) urgent_inline: bool,
     /// Who found the queue full.
     pub(crate) writers: Vec<Weak<UnixSocket>>,
 }
@@ -389,6 +391,9 @@ impl UnixSocket {
             }
             if !state.queue.messages.is_empty() || state.receive_over {
                 events |= READABLE;
+            }
+            if state.queue.has_urgent() {
+                events |= PollEvents::PRI;
             }
             if state.receive_over {
                 events |= PollEvents::RDHUP;

@@ -2,6 +2,7 @@
 
 use super::flight::Flight;
 use super::socket::State;
+use super::urgent::{self, Seen};
 use super::{MESSAGE_BYTES, Message, QUEUE_BYTES, QUEUE_MESSAGES, Queue};
 use super::{Right, UnixKind, UnixName, UnixSocket, UnixTarget};
 use alloc::sync::{Arc, Weak};
@@ -27,7 +28,7 @@ pub struct UnixReceived {
 const PIECE: usize = 64 * 1024;
 
 impl Queue {
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         QUEUE_BYTES.saturating_sub(self.bytes)
     }
 
@@ -83,7 +84,7 @@ impl UnixSocket {
             return Err(Errno::EMSGSIZE);
         }
         let bytes = take_all(source, 0)?;
-        let mut message = Some(Message { bytes, taken: 0, rights, from });
+        let mut message = Some(Message { bytes, taken: 0, rights, from, urgent: false });
         self.persist(&peer, || peer.push(&mut message))
     }
 
@@ -113,7 +114,7 @@ impl UnixSocket {
         }
     }
 
-    fn receiver(&self, to: Option<&UnixTarget>) -> Result<(Arc<Self>, UnixName), Errno> {
+    pub(super) fn receiver(&self, to: Option<&UnixTarget>) -> Result<(Arc<Self>, UnixName), Errno> {
         let mut state = self.state.lock();
         if let Some(error) = state.error.take() {
             // A writer learns of a lost peer in its own words.
@@ -219,7 +220,12 @@ impl UnixSocket {
                 if state.queue.messages.is_empty() {
                     return if again { Ok(0) } else { self.nothing(&mut state).map(|()| 0) };
                 }
-                take_stream(&self.space.flight, &mut state.queue, sink, &mut received);
+                let inline = state.urgent_inline;
+                take_stream(&self.space.flight, &mut state.queue, sink, &mut received, inline);
+                if state.queue.messages.is_empty() && received.stored == 0 && sink.room() > 0 {
+                    // There was nothing but an urgent byte.
+                    return self.nothing(&mut state).map(|()| 0);
+                }
             }
             self.tell_writers();
             Ok(received.stored - before)
@@ -235,7 +241,12 @@ impl UnixSocket {
             if state.queue.messages.is_empty() {
                 return self.nothing(&mut state).map(|()| UnixReceived::default());
             }
-            see_stream(&self.space.flight, &state.queue, sink.room())
+            let seen =
+                see_stream(&self.space.flight, &state.queue, sink.room(), state.urgent_inline);
+            if seen.0.is_empty() && sink.room() > 0 {
+                return self.nothing(&mut state).map(|()| UnixReceived::default());
+            }
+            seen
         };
         let stored = if bytes.is_empty() { 0 } else { sink.put(&bytes)? };
         Ok(UnixReceived { stored, length: stored, from: UnixName::default(), rights })
@@ -305,13 +316,14 @@ fn add_piece(
     from: &UnixName,
 ) -> usize {
     let joins = rights.is_empty()
-        && state.queue.messages.back().is_some_and(|last| last.bytes.len() < PIECE);
+        && state.queue.messages.back().is_some_and(|last| last.bytes.len() < PIECE && !last.urgent);
     if !joins {
         let message = Message {
             bytes: Vec::new(),
             taken: 0,
             rights: core::mem::take(rights),
             from: from.clone(),
+            urgent: false,
         };
         state.queue.messages.push_back(message);
     }
@@ -335,8 +347,12 @@ fn take_stream(
     queue: &mut Queue,
     sink: &mut dyn Sink,
     received: &mut UnixReceived,
+    inline: bool,
 ) {
     while sink.room() > 0 {
+        if !urgent::pass(queue, received.stored > 0, inline) {
+            break;
+        }
         let Some(message) = queue.messages.front_mut() else { break };
         // Open files mark where a reader must stop and look.
         if !message.rights.is_empty() && received.stored > 0 {
@@ -365,9 +381,16 @@ fn take_stream(
 
 /// Copies up to `most` stream bytes, up to what goes with the next open file, and what goes with
 /// them.
-fn see_stream(flight: &Flight, queue: &Queue, most: usize) -> (Vec<u8>, Vec<Right>) {
+fn see_stream(flight: &Flight, queue: &Queue, most: usize, inline: bool) -> (Vec<u8>, Vec<Right>) {
     let mut bytes = Vec::new();
     for message in &queue.messages {
+        if message.urgent {
+            match urgent::seen(queue, message, !bytes.is_empty(), inline) {
+                Seen::Stop => break,
+                Seen::Skip => continue,
+                Seen::Take => {}
+            }
+        }
         if bytes.len() >= most || (!message.rights.is_empty() && !bytes.is_empty()) {
             break;
         }
