@@ -127,7 +127,11 @@ impl Tree {
     }
 
     /// Applies `change` to what is mapped in `range`, split off where needed, and merges again.
-    pub(crate) fn change(&mut self, range: PageRange, mut change: impl FnMut(&mut Vma)) {
+    pub(crate) fn change(&mut self, range: PageRange, change: impl Fn(&mut Vma)) {
+        self.change_each(range, &change);
+    }
+
+    fn change_each(&mut self, range: PageRange, change: &dyn Fn(&mut Vma)) {
         self.split(range.start());
         self.split(range.end());
         for (_, vma) in self.by_start.range_mut(range.start()..range.end()) {

@@ -191,9 +191,13 @@ pub(crate) fn set_owner(call: &Call<'_>, open: &OpenFile, who: i32) -> Result<us
     }
 }
 
+fn settings(open: &OpenFile) -> Settings {
+    Owner::if_any(open).map(|owner| *owner.settings.lock()).unwrap_or_default()
+}
+
 /// F_GETOWN.
 pub(crate) fn owner(open: &OpenFile) -> i32 {
-    let settings = Owner::if_any(open).map(|owner| *owner.settings.lock()).unwrap_or_default();
+    let settings = settings(open);
     let id = settings.id.cast_signed();
     if settings.kind == kind::GROUP { -id } else { id }
 }
@@ -209,7 +213,7 @@ pub(crate) fn set_owner_of_kind(call: &Call<'_>, open: &OpenFile) -> Result<usiz
 
 /// F_GETOWN_EX.
 pub(crate) fn owner_and_kind(open: &OpenFile) -> [u32; 2] {
-    let settings = Owner::if_any(open).map(|owner| *owner.settings.lock()).unwrap_or_default();
+    let settings = settings(open);
     [settings.kind, settings.id]
 }
 
@@ -226,7 +230,7 @@ pub(crate) fn set_signal(call: &Call<'_>, open: &OpenFile) -> Result<usize, Errn
 
 /// F_GETSIG.
 pub(crate) fn signal(open: &OpenFile) -> usize {
-    Owner::if_any(open).map_or(0, |owner| usize::from(owner.settings.lock().signal))
+    usize::from(settings(open).signal)
 }
 
 /// What ioctl(2) has of the same: on sockets and terminals the owner, on all `O_ASYNC`.

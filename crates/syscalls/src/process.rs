@@ -282,9 +282,8 @@ impl Process {
 
     /// How many signals and timers RLIMIT_SIGPENDING counts.
     pub(crate) fn counted_signals(&self) -> usize {
-        let threads: Vec<_> = self.threads.lock().values().cloned().collect();
         let own = |thread: &Arc<Thread>| thread.signals.lock().pending.counted();
-        let of_threads: usize = threads.iter().map(own).sum();
+        let of_threads: usize = self.threads.lock().values().map(own).sum();
         let shared = self.pending.lock().counted();
         of_threads + shared + self.timers.count()
     }
