@@ -158,6 +158,7 @@ impl Limits {
 }
 
 fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<Limit, Errno> {
+    let may = call.thread.credentials.lock().capabilities.has(capability::SYS_RESOURCE);
     let mut limits = call.process().limits.lock();
     let slot = limits.0.get_mut(resource).ok_or(Errno::EINVAL)?;
     let old = *slot;
@@ -168,7 +169,6 @@ fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<
         if resource == RLIMIT_NOFILE && new.hard > DESCRIPTORS_MAX {
             return Err(Errno::EPERM);
         }
-        let may = call.thread.credentials.lock().capabilities.has(capability::SYS_RESOURCE);
         if new.hard > old.hard && !may {
             return Err(Errno::EPERM);
         }
