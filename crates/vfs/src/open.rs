@@ -275,6 +275,20 @@ impl OpenFile {
         step(&mut self.offset.lock())
     }
 
+    /// The offset as it is now, for who only shows it: without waiting for a transfer to end, which may
+    /// be the one that asks. 0: one does not end.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        const PATIENCE: u32 = 1000;
+        for _ in 0..PATIENCE {
+            if let Some(offset) = self.offset.try_lock() {
+                return *offset;
+            }
+            core::hint::spin_loop();
+        }
+        0
+    }
+
     #[inline]
     fn tell(&self, count: usize, what: Event) {
         if let (true, Some(place)) = (count > 0, &self.place) {

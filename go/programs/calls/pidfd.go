@@ -37,6 +37,7 @@ func processDescriptor() {
 	check.That("pidfd: its name", link == "anon_inode:[pidfd]" && err == nil, link, err)
 	text, err := ioutil.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
 	check.That("pidfd: fdinfo", strings.Contains(string(text), fmt.Sprintf("\nPid:\t%d\n", pid)), string(text), err)
+	ownInformation()
 	var buffer [8]byte
 	_, err = syscall.Read(fd, buffer[:])
 	check.Equal("pidfd: read", err, error(syscall.EINVAL))
@@ -69,6 +70,21 @@ func processDescriptor() {
 	descriptorsOf(fd)
 	signalsTo(fd)
 	threadDescriptor()
+}
+
+// ownInformation: an fdinfo file that tells of itself.
+func ownInformation() {
+	null, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0)
+	check.NoError("fdinfo: a descriptor", err)
+	own, err := syscall.Open(fmt.Sprintf("/proc/self/fdinfo/%d", null), syscall.O_RDONLY, 0)
+	check.NoError("fdinfo: its file", err)
+	_, err = call(syscall.SYS_DUP2, uintptr(own), uintptr(null))
+	check.NoError("fdinfo: in its place", err)
+	text := make([]byte, 200)
+	n, err := syscall.Read(own, text)
+	check.That("fdinfo: of itself", err == nil && strings.HasPrefix(string(text[:n]), "pos:\t0\nflags:\t"), n, err, string(text))
+	syscall.Close(own)
+	syscall.Close(null)
 }
 
 // descriptorsOf: pidfd_getfd.

@@ -145,7 +145,7 @@ impl PseudoInode {
             }
             Entry::Descriptor { fd, info: true } => {
                 let open = self.open_file_of(fd)?;
-                let position = open.with_offset(|offset| *offset);
+                let position = open.position();
                 let flags = open.flags().bits();
                 let inode = open.metadata()?.inode;
                 let details = open.file().details();
