@@ -55,6 +55,7 @@ const CLONE_VM: u64 = 0x100;
 const CLONE_FS: u64 = 0x200;
 const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
+const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_VFORK: u64 = 0x4000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SYSVSEM: u64 = 0x4_0000;
@@ -68,6 +69,7 @@ const CLONE_NAMES: &[(u64, &str)] = &[
     (CLONE_FS, "CLONE_FS"),
     (CLONE_FILES, "CLONE_FILES"),
     (CLONE_SIGHAND, "CLONE_SIGHAND"),
+    (CLONE_PIDFD, "CLONE_PIDFD"),
     (CLONE_VFORK, "CLONE_VFORK"),
     (CLONE_THREAD, "CLONE_THREAD"),
     (CLONE_SYSVSEM, "CLONE_SYSVSEM"),
@@ -83,6 +85,10 @@ pub const THREADS_MAX: usize = 32_768;
 fn clone(call: &mut Call<'_>) -> Outcome {
     let flags = call.long(0);
     if flags & CLONE_THREAD == 0 {
+        if flags & CLONE_PIDFD != 0 {
+            // Go's os.FindProcess tries whether that works, and goes on without.
+            return Errno::ENOSYS.into();
+        }
         return no_process(call);
     }
     clone_thread(call, flags).into()
