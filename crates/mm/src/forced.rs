@@ -100,27 +100,24 @@ impl Mm {
     /// Puts bytes of one page.
     fn put_forced(&self, at: UserAddr, bytes: &[u8]) -> Result<(), Errno> {
         let page = at.page_floor();
-        for _ in 0..ATTEMPTS {
-            if self.write_partly(at, bytes) == bytes.len() {
-                return Ok(());
-            }
-            self.frame_at(page)?;
-            let state = self.state.lock();
-            let vma = state.tree.find(page).filter(|vma| !is_guard(vma)).ok_or(Errno::EIO)?;
-            if vma.is_shared() {
-                return Err(Errno::EIO);
-            }
-            let frame = match self.space.lookup(page) {
-                Some((frame, _)) if !frame.same(&self.zero) => frame.duplicate(),
-                _ => Frame::zeroed(),
-            };
-            let frame = frame.map_err(|_| Errno::ENOMEM)?;
-            frame.write(at.page_offset() as usize, bytes);
-            // Not for the program to write to, and nothing else writes without a fault.
-            let protection = vma.hardware() - PageProtection::WRITE;
-            return self.space.map(page, frame, protection).map_err(|_| Errno::ENOMEM);
+        if self.write_partly(at, bytes) == bytes.len() {
+            return Ok(());
         }
-        Err(Errno::EIO)
+        self.frame_at(page)?;
+        let state = self.state.lock();
+        let vma = state.tree.find(page).filter(|vma| !is_guard(vma)).ok_or(Errno::EIO)?;
+        if vma.is_shared() {
+            return Err(Errno::EIO);
+        }
+        let frame = match self.space.lookup(page) {
+            Some((frame, _)) if !frame.same(&self.zero) => frame.duplicate(),
+            _ => Frame::zeroed(),
+        };
+        let frame = frame.map_err(|_| Errno::ENOMEM)?;
+        frame.write(at.page_offset() as usize, bytes);
+        // Not for the program to write to, and nothing else writes without a fault.
+        let protection = vma.hardware() - PageProtection::WRITE;
+        self.space.map(page, frame, protection).map_err(|_| Errno::ENOMEM)
     }
 
     /// Whether a page is there: `None` if not, else whether it is anonymous.

@@ -414,7 +414,7 @@ impl Inode for PseudoInode {
         }
         let own = self.own.upgrade().ok_or(Errno::ENOENT)?;
         Ok(Some(match self.entry {
-            Entry::Memory(kind) => MemoryFile::new(own, kind),
+            Entry::Memory(kind) => MemoryFile::open(own, kind),
             _ => PseudoFile::new(own),
         }))
     }

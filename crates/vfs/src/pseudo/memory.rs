@@ -40,7 +40,7 @@ pub(super) struct MemoryFile {
 }
 
 impl MemoryFile {
-    pub(super) fn new(inode: Arc<PseudoInode>, kind: Kind) -> FileRef {
+    pub(super) fn open(inode: Arc<PseudoInode>, kind: Kind) -> FileRef {
         Arc::new(Self { inode, kind })
     }
 
