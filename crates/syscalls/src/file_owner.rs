@@ -8,9 +8,8 @@ use base::sync::SpinLock;
 use base::{Errno, Signal, Tid};
 use core::any::Any;
 use sched::{Observer, PollEvents, Registration, weak};
-use vfs::file::FileRef;
 use vfs::tty::Tty;
-use vfs::{OpenFile, OpenFlags};
+use vfs::{File, OpenFile, OpenFlags};
 
 /// `F_OWNER_*`: what kind of number the owner's is.
 mod kind {
@@ -37,7 +36,8 @@ struct Settings {
 pub(crate) struct Owner {
     own: Weak<Self>,
     process: Weak<Process>,
-    file: FileRef,
+    /// Weakly: who tells the owner last may hold locks that the end of a file takes.
+    file: Weak<dyn File>,
     settings: SpinLock<Settings>,
     registration: SpinLock<Option<Registration>>,
 }
@@ -48,7 +48,7 @@ impl Owner {
             Arc::new_cyclic(|own| Self {
                 own: own.clone(),
                 process: Arc::downgrade(call.process()),
-                file: Arc::clone(open.file()),
+                file: Arc::downgrade(open.file()),
                 settings: SpinLock::default(),
                 registration: SpinLock::default(),
             })
@@ -61,7 +61,9 @@ impl Owner {
     }
 
     fn attach(&self, on: bool) {
-        let Some(notifier) = self.file.notifier() else { return };
+        // Without the file, there is nobody to tell.
+        let Some(file) = self.file.upgrade() else { return };
+        let Some(notifier) = file.notifier() else { return };
         let new = self.own.upgrade().filter(|_| on).map(|own| notifier.attach(weak(&own)));
         let old = core::mem::replace(&mut *self.registration.lock(), new);
         if let Some(old) = old {
