@@ -5,7 +5,7 @@ use base::display::{Layout, Surface};
 use base::sync::Once;
 use base::{PAGE_SIZE, PhysAddr};
 use bundle::config::{Config, Console};
-use drivers::Frame;
+use drivers::{Frame, PackedFrame};
 use hal::boot::Framebuffer;
 use hal::console::Mirror;
 use screen::{LastWords, Screen, SharedScreen};
@@ -14,17 +14,21 @@ use system::Display;
 static SCREEN: Once<SharedScreen> = Once::new();
 static LAST_WORDS: Once<LastWords> = Once::new();
 
-/// The picture that the loader has set up, if its pixels are of the usual sort; else that of an adapter
-/// that needs no loader.
+/// The picture that the loader has set up, or else that of an adapter that needs no loader.
 pub(crate) fn find(told: Option<Framebuffer>) -> Option<Arc<dyn Surface>> {
-    let usual = |told: &Framebuffer| told.bits == 32 && told.colours.iter().all(|one| one.1 == 8);
-    let frame = told.filter(usual).and_then(|told| {
-        let Framebuffer { address, pitch, width, height, colours, .. } = told;
-        let layout = Layout { width, height, pitch, shifts: colours.map(|(shift, _)| shift) };
-        Frame::of(PhysAddr(address), layout)
-    });
-    let surface: Arc<dyn Surface> = Arc::new(frame.or_else(drivers::display::find)?);
-    Some(surface)
+    let adapter = || Some(Arc::new(drivers::display::find()?) as Arc<dyn Surface>);
+    told.and_then(by_loader).or_else(adapter)
+}
+
+fn by_loader(told: Framebuffer) -> Option<Arc<dyn Surface>> {
+    let Framebuffer { address, pitch, width, height, bits, colours } = told;
+    let (address, shifts) = (PhysAddr(address), colours.map(|(shift, _)| shift));
+    let layout = Layout { width, height, pitch, shifts };
+    if bits == 32 && colours.iter().all(|one| one.1 == 8) {
+        Some(Arc::new(Frame::of(address, layout)?))
+    } else {
+        Some(Arc::new(PackedFrame::of(address, layout, bits, colours)?))
+    }
 }
 
 /// Shows the console there, as the settings wish. `None`: they do not.

@@ -8,12 +8,17 @@ use hal::mmio::MmioWindow;
 
 /// No screen is smaller or larger.
 const LEAST_PIXELS: u32 = 64;
-const MOST_PIXELS: u32 = 16_384;
+pub(crate) const MOST_PIXELS: u32 = 16_384;
 /// Blue first, as all of these have it.
-const SHIFTS: [u8; 3] = [16, 8, 0];
+pub(crate) const SHIFTS: [u8; 3] = [16, 8, 0];
+
+/// True for a size that a screen may have.
+pub(crate) fn sane_size(width: u32, height: u32) -> bool {
+    let sizes = LEAST_PIXELS..=MOST_PIXELS;
+    sizes.contains(&width) && sizes.contains(&height)
+}
 
 /// A picture.
-#[derive(Clone)]
 pub struct Frame {
     window: MmioWindow,
     layout: Layout,
@@ -23,9 +28,7 @@ impl Frame {
     /// The picture there, which firmware or a loader has set up. `None` when it makes no sense.
     #[must_use]
     pub fn of(address: PhysAddr, layout: Layout) -> Option<Self> {
-        let sizes = LEAST_PIXELS..=MOST_PIXELS;
-        let sane = sizes.contains(&layout.width)
-            && sizes.contains(&layout.height)
+        let sane = sane_size(layout.width, layout.height)
             && (layout.width * 4..=MOST_PIXELS * 8).contains(&layout.pitch)
             && layout.pitch.is_multiple_of(8)
             && layout.shifts.iter().all(|shift| *shift <= 24)

@@ -16,6 +16,7 @@ mod command_line;
 pub mod display;
 pub mod e1000;
 pub mod inventory;
+mod packed;
 mod pci;
 mod probe;
 mod pvpanic;
@@ -24,4 +25,5 @@ mod testing;
 pub mod virtio;
 
 pub use display::Frame;
+pub use packed::{Colours, PackedFrame};
 pub use probe::{AttachedInput, AttachedNet, Devices, probe};

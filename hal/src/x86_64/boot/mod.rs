@@ -82,7 +82,7 @@ pub struct Framebuffer {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Bits a pixel takes: 16, 24 or 32.
+    /// Bits a pixel takes: 15, 16, 24 or 32.
     pub bits: u8,
     /// Lowest bit and number of bits of red, green and blue within a pixel.
     pub colours: [(u8, u8); 3],

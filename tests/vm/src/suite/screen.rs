@@ -56,6 +56,13 @@ pub(super) fn tests() -> Vec<Test> {
         own("uefi-vga", Set::All, |mode| by_firmware(mode, "uefi", "VGA", (50, 160))),
         own("uefi-cirrus", Set::All, |mode| by_firmware(mode, "uefi", "cirrus-vga", (37, 100))),
         own("bios", Set::All, |mode| by_firmware(mode, "bios", "virtio-vga", (30, 80))),
+        // Of 24 bits a pixel.
+        own("bios-cirrus", Set::Core, |mode| by_firmware(mode, "bios", "cirrus-vga", (30, 80))),
+        own("bios-cirrus-framebuffer", Set::Core, |mode| {
+            let name = "bios-cirrus-framebuffer";
+            let screen = from_image(mode, name, "bios", "cirrus-vga", "programs/screen", &[])?;
+            draws(screen, (640, 480))
+        }),
         own("uefi-virtio", Set::All, |mode| by_firmware(mode, "uefi", "virtio-gpu-pci", (50, 160))),
         own("framebuffer", Set::Core, |mode| framebuffer(mode, "framebuffer", VGA)),
         own("gpu-card", Set::Core, |mode| card(mode, "gpu-card", GPU)),
@@ -188,23 +195,46 @@ fn card(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
     screen.running.expect_orderly("exit 0", LIMIT)
 }
 
-/// The picture that the firmware (UEFI's GOP, or VBE by GRUB) has set up, of so many rows and columns.
-fn by_firmware(mode: &Mode, firmware: &str, card: &str, size: (usize, usize)) -> Result<()> {
+/// Boots a program from an image.
+fn from_image(
+    mode: &Mode,
+    name: &str,
+    firmware: &str,
+    card: &str,
+    program: &str,
+    arguments: &[&str],
+) -> Result<Screen> {
     let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
-    let elf = build::go("modules/term", build::NEWEST, Variant::Plain)?;
-    let name = format!("{firmware}-{card}");
-    let folder = build::target().join("screen").join(&name);
+    let elf = build::go(program, build::NEWEST, Variant::Plain)?;
+    let folder = build::target().join("screen").join(name);
     fs::create_dir_all(&folder)?;
     let image = folder.join("image.iso");
     let mut command = Command::new(egg);
-    command.args(["build", "--format", "iso", "-o"]).arg(&image).arg(&elf).args(["--", "card"]);
+    command
+        .args(["build", "--format", "iso", "-o"])
+        .arg(&image)
+        .arg(&elf)
+        .arg("--")
+        .args(arguments);
     build::succeed(command)?;
     let vm = Vm::of(&image, mode).machine("q35").flags(["--firmware", firmware]);
-    let mut screen = Screen::start_with(&name, vm, |line| format!("{line} -device {card}"))?;
+    Screen::start_with(name, vm, |line| format!("{line} -device {card}"))
+}
+
+/// The picture that the firmware (UEFI's GOP, or VBE by GRUB) has set up, of so many rows and columns.
+fn by_firmware(mode: &Mode, firmware: &str, card: &str, size: (usize, usize)) -> Result<()> {
+    let name = format!("{firmware}-{card}");
+    let mut screen = from_image(mode, &name, firmware, card, "modules/term", &["card"])?;
     let picture = screen.wait_for("> ")?;
     let told = format!("size {}x{} TERM=xterm-256color", size.1, size.0);
     if picture.text(0) != told || (picture.rows.len(), picture.rows[0].len()) != size {
         bail!("not {told:?}:\n{}", picture.all());
+    }
+    // Pixels may have fewer bits than eight a colour.
+    let near = |seen: Colour, want: Colour| seen.iter().zip(want).all(|(a, b)| a.abs_diff(b) <= 8);
+    let [red, orange] = [&picture.rows[1][2], &picture.rows[1][33]];
+    if !near(red.back, [170, 0, 0]) || !near(orange.front, [255, 128, 0]) {
+        bail!("colours: {red:?}, {orange:?}");
     }
     screen.press(&["a", "ret"])?;
     screen.wait_for("read \"a\"")?;
@@ -244,18 +274,23 @@ fn bubbletea(mode: &Mode) -> Result<()> {
 
 /// A program draws into /dev/fb0, and gives the screen back to the text.
 fn framebuffer(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
+    let elf = build::go("programs/screen", build::NEWEST, Variant::Plain)?;
+    let vm = Vm::of(&elf, mode);
+    draws(Screen::start_on(adapter, name, vm, "", |line| line)?, (1280, 800))
+}
+
+/// What it draws there is seen.
+fn draws(mut screen: Screen, (width, height): (usize, usize)) -> Result<()> {
     const RED: Colour = [255, 0, 0];
     const GREEN: Colour = [0, 255, 0];
     const BLUE: Colour = [0, 0, 255];
-    let elf = build::go("programs/screen", build::NEWEST, Variant::Plain)?;
-    let vm = Vm::of(&elf, mode);
-    let mut screen = Screen::start_on(adapter, name, vm, "", |line| line)?;
     screen.running.wait_for_text("not seen")?;
     let until = Instant::now() + BOOT_LIMIT;
-    let places = [((0, 0), GREEN), ((63, 63), GREEN), ((64, 63), RED), ((1279, 798), RED)];
+    let end = (width - 1, height - 2);
+    let places = [((0, 0), GREEN), ((63, 63), GREEN), ((64, 63), RED), (end, RED)];
     loop {
         let picture = screen.picture()?;
-        let last = picture.pixel(0, 799) == Some(BLUE) && picture.pixel(1279, 799) == Some(BLUE);
+        let last = [0, width - 1].map(|x| picture.pixel(x, height - 1)) == [Some(BLUE); 2];
         if last && places.iter().all(|((x, y), want)| picture.pixel(*x, *y) == Some(*want)) {
             break;
         }
@@ -267,7 +302,7 @@ fn framebuffer(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
     }
     screen.press(&["ret"])?;
     let picture = screen.wait_for("text again")?;
-    if picture.pixel(1279, 799) != Some([0; 3]) {
+    if picture.pixel(width - 1, height - 1) != Some([0; 3]) {
         bail!("the picture is still there");
     }
     // The machine may be gone before its monitor answers.
