@@ -13,6 +13,37 @@ pub struct Key {
     pub pressed: bool,
 }
 
+impl Key {
+    /// Its codes as a PC's keyboard sends them (set 1), which it is or not (Linux: emulate_raw in
+    /// drivers/tty/vt/keyboard.c). Empty: a PC's keyboard has no such key.
+    #[must_use]
+    pub fn raw(self) -> Vec<u8> {
+        const PAUSE: u16 = 119;
+        const PRINT: u16 = 99;
+        let up = if self.pressed { 0 } else { 0x80 };
+        let extended = EXTENDED.iter().find(|row| row.1 == self.code);
+        match (self.code, extended) {
+            (PRINT, _) => alloc::vec![0xe0, 0x2a | up, 0xe0, 0x37 | up],
+            (PAUSE, _) => alloc::vec![0xe1, 0x1d | up, 0x45 | up],
+            (_, Some((code, _))) => alloc::vec![0xe0, code | up],
+            // Below 0x80.
+            (code @ 1..=LAST_CODE, _) => alloc::vec![code as u8 | up],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Its number in one byte, or from 128 on in three (Linux: kbd_keycode there).
+    #[must_use]
+    pub fn medium_raw(self) -> Vec<u8> {
+        let up = if self.pressed { 0 } else { 0x80 };
+        match self.code {
+            // Each has seven bits.
+            code @ ..128 => alloc::vec![code as u8 | up],
+            code => alloc::vec![up, (code >> 7) as u8 | 0x80, code as u8 | 0x80],
+        }
+    }
+}
+
 /// What typing means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Typed {
@@ -77,6 +108,7 @@ pub fn codes() -> impl Iterator<Item = u16> {
 
 /// The last code without a prefix.
 const LAST_PLAIN: u8 = 0x58;
+const LAST_CODE: u16 = LAST_PLAIN as u16;
 const CAPS_LOCK: u16 = 58;
 const NUM_LOCK: u16 = 69;
 const PAGE_UP: u16 = 104;
@@ -186,14 +218,16 @@ impl Keyboard {
         }
     }
 
+    /// Follows which keys are held that change others. True for such a one.
+    pub fn follow(&mut self, key: Key) -> bool {
+        let row = MODIFIERS.iter().find(|row| row.0 == key.code);
+        row.inspect(|row| self.held.set(row.1, key.pressed)).is_some()
+    }
+
     /// What a key means to a terminal. `application`: see
     /// [`crate::Screen::cursor_keys_for_application`].
     pub fn typed(&mut self, key: Key, application: bool) -> Option<Typed> {
-        if let Some((_, modifier)) = MODIFIERS.iter().find(|row| row.0 == key.code) {
-            self.held.set(*modifier, key.pressed);
-            return None;
-        }
-        if !key.pressed {
+        if self.follow(key) || !key.pressed {
             return None;
         }
         let shift = self.held.intersects(Modifiers::SHIFT);

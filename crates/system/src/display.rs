@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use base::display::Surface;
 use base::sync::SpinLock;
 use base::{Errno, Instant};
@@ -14,7 +15,7 @@ use screen::{LAYOUTS, Layout, SharedScreen};
 use vfs::Vfs;
 use vfs::framebuffer::FrameBuffer;
 use vfs::input::InputDevice;
-use vfs::tty::Tty;
+use vfs::tty::{KeyMode, Tty};
 
 /// Codes that a keyboard and its controller may hold back are some dozens.
 const MOST_WAITING: usize = 1024;
@@ -31,11 +32,49 @@ pub struct Display {
     pub mouse: Option<(Irq, bool)>,
 }
 
+/// From keys, of any keyboard, to what is read at the terminal.
+struct Typing {
+    screen: &'static SharedScreen,
+    keyboard: SpinLock<Keyboard>,
+}
+
+impl Typing {
+    /// A key that no program wants for itself.
+    fn typed(&self, key: Key, now: Instant, tty: &Tty) {
+        let bytes = match tty.key_mode() {
+            mode @ (KeyMode::Unicode | KeyMode::Latin) => {
+                let application = self.screen.cursor_keys_for_application();
+                let meaning = self.keyboard.lock().typed(key, application);
+                match meaning {
+                    Some(Typed::Bytes(bytes)) if mode == KeyMode::Latin => latin(&bytes),
+                    Some(Typed::Bytes(bytes)) => bytes,
+                    Some(Typed::Look { back }) => return self.screen.look_back(back, now),
+                    None => return,
+                }
+            }
+            mode => {
+                self.keyboard.lock().follow(key);
+                match mode {
+                    KeyMode::Raw => key.raw(),
+                    KeyMode::MediumRaw => key.medium_raw(),
+                    _ => return,
+                }
+            }
+        };
+        tty.input(&bytes);
+    }
+}
+
+/// The characters of a text that have one byte.
+fn latin(text: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(text).chars().filter_map(|one| u8::try_from(one).ok()).collect()
+}
+
 /// What is typed at the screen.
 pub(crate) struct Keys {
     screen: &'static SharedScreen,
     interrupts: u64,
-    keyboard: SpinLock<Keyboard>,
+    typing: Arc<Typing>,
     /// The same keys for programs that want to see them go down and up.
     device: Option<Arc<InputDevice>>,
     mouse: Option<(SpinLock<Mouse>, Arc<InputDevice>)>,
@@ -71,10 +110,11 @@ impl Keys {
         });
         let [us, ..] = &LAYOUTS;
         let layout = Layout::named(config.keymap.name()).unwrap_or(us);
+        let screen = display.screen;
         Self {
-            screen: display.screen,
+            screen,
             interrupts,
-            keyboard: SpinLock::new(Keyboard::new(layout)),
+            typing: Arc::new(Typing { screen, keyboard: SpinLock::new(Keyboard::new(layout)) }),
             device,
             mouse,
             picture: FrameBuffer::new(display.surface),
@@ -92,8 +132,19 @@ impl Keys {
         let screen = self.screen;
         tty.put_on_screen(Box::new(move |shown| screen.show(shown, hal::clock::now())));
         vfs::dev::add_screen(vfs, Arc::clone(&self.picture), tty)?;
+        if let Some(device) = &self.device {
+            self.types(device, tty);
+        }
         let mouse = self.mouse.as_ref().map(|(_, device)| device);
         self.device.iter().chain(mouse).try_for_each(|device| vfs::dev::add_input(vfs, device))
+    }
+
+    /// What programs let happen at a keyboard is typed, too.
+    pub(crate) fn types(&self, keyboard: &InputDevice, tty: &Arc<Tty>) {
+        let (typing, tty) = (Arc::clone(&self.typing), Arc::clone(tty));
+        keyboard.types(Box::new(move |code, pressed, now| {
+            typing.typed(Key { code, pressed }, now, &tty);
+        }));
     }
 
     /// Passes on what was typed, and paints what is to be painted.
@@ -117,7 +168,7 @@ impl Keys {
     }
 
     fn key(&self, code: u8, now: Instant, tty: &Arc<Tty>) {
-        let Some(key) = self.keyboard.lock().take(code) else { return };
+        let Some(key) = self.typing.keyboard.lock().take(code) else { return };
         if !self.device.as_ref().is_some_and(|device| device.key(key.code, key.pressed, now)) {
             self.typed(key, now, tty);
         }
@@ -133,16 +184,7 @@ impl Keys {
 
     /// A key that no program wants for itself, of this keyboard or another.
     pub(crate) fn typed(&self, key: Key, now: Instant, tty: &Arc<Tty>) {
-        if !tty.takes_keys() {
-            return;
-        }
-        let application = self.screen.cursor_keys_for_application();
-        let meaning = self.keyboard.lock().typed(key, application);
-        match meaning {
-            Some(Typed::Bytes(bytes)) => tty.input(&bytes),
-            Some(Typed::Look { back }) => self.screen.look_back(back, now),
-            None => {}
-        }
+        self.typing.typed(key, now, tty);
     }
 
     /// Paints what the program wrote last.

@@ -73,8 +73,17 @@ impl Inputs {
         Self { all: inputs.into_iter().zip(numbers).map(attach).collect(), interrupts }
     }
 
-    /// Puts them into /dev/input.
-    pub(crate) fn add_to(&self, vfs: &Vfs) -> Result<(), Errno> {
+    /// Puts them into /dev/input. With `keys`, what programs let happen at keyboards among them is typed.
+    pub(crate) fn add_to(
+        &self,
+        vfs: &Vfs,
+        keys: Option<&Keys>,
+        tty: &Arc<Tty>,
+    ) -> Result<(), Errno> {
+        if let Some(keys) = keys {
+            let keyboards = self.all.iter().filter(|one| one.device.is_keyboard());
+            keyboards.for_each(|one| keys.types(&one.device, tty));
+        }
         self.all.iter().try_for_each(|one| vfs::dev::add_input(vfs, &one.device))
     }
 

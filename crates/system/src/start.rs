@@ -186,7 +186,7 @@ impl System {
         if let Some(keys) = &keys {
             keys.add_to(&vfs, &console.tty)?;
         }
-        inputs.add_to(&vfs)?;
+        inputs.add_to(&vfs, keys.as_ref(), &console.tty)?;
         root::write_missing(&vfs, &config.hostname)?;
         let network = Network::new(&machine, &config, links, Arc::clone(&vfs));
 

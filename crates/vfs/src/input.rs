@@ -1,11 +1,11 @@
 //! /dev/input/event*: keyboards, mice and others as evdev gives them (Linux:
-//! Documentation/input/input.rst, include/uapi/linux/input.h, drivers/input/evdev.c). Events cannot be
-//! injected.
+//! Documentation/input/input.rst, include/uapi/linux/input.h, drivers/input/evdev.c).
 
 use crate::device::Device;
 use crate::file::{File, FileRef, IoctlArgument};
 use crate::flags::OpenFlags;
 use crate::metadata::{FileType, Metadata};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use base::input::kind::{ABS, KEY, REL, SYN};
 use base::input::{self, Axis, Description, Event};
 use base::io::{Sink, Source};
-use base::sync::SpinLock;
+use base::sync::{Once, SpinLock};
 use base::{Errno, Instant};
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -38,6 +38,9 @@ const EVENT_BYTES: usize = 24;
 const QUEUE_MAX: usize = 64;
 
 const SYN_DROPPED: u16 = 3;
+
+/// Takes a key's number, whether it went down, and when, of keys that no program has for itself.
+pub type TypedHook = Box<dyn Fn(u16, bool, Instant) + Send + Sync>;
 
 /// A set of keys.
 type Keys = [u8; KEY_BYTES];
@@ -100,6 +103,8 @@ struct State {
     readers: Vec<Weak<Reader>>,
     /// The only one that gets events (EVIOCGRAB).
     grab: Option<Weak<Reader>>,
+    /// What programs have written since the last report.
+    written: Vec<Event>,
 }
 
 /// A device.
@@ -108,6 +113,7 @@ pub struct InputDevice {
     index: u32,
     description: Description,
     state: SpinLock<State>,
+    typed: Once<TypedHook>,
 }
 
 impl InputDevice {
@@ -115,9 +121,10 @@ impl InputDevice {
     #[must_use]
     pub fn new(index: u32, description: Description) -> Arc<Self> {
         let axes = description.axes.clone();
-        let state = State { held: [0; KEY_BYTES], axes, readers: Vec::new(), grab: None };
-        let state = SpinLock::new(state);
-        Arc::new_cyclic(|own| Self { own: own.clone(), index, description, state })
+        let (readers, written) = (Vec::new(), Vec::new());
+        let state = State { held: [0; KEY_BYTES], axes, readers, grab: None, written };
+        let (state, typed) = (SpinLock::new(state), Once::new());
+        Arc::new_cyclic(|own| Self { own: own.clone(), index, description, state, typed })
     }
 
     /// Its number.
@@ -133,6 +140,11 @@ impl InputDevice {
         self.description.has(KEY, A)
     }
 
+    /// Keys that programs let go down and up are typed there. Once.
+    pub fn types(&self, hook: TypedHook) {
+        self.typed.call_once(|| hook);
+    }
+
     /// A key went down, also again while it is held, or up. True: somebody wants the keys for
     /// himself.
     pub fn key(&self, code: u16, pressed: bool, now: Instant) -> bool {
@@ -142,18 +154,55 @@ impl InputDevice {
     /// Events that belong together; what changes nothing is left out, and what the device does not
     /// have. True: somebody wants them for himself.
     pub fn report(&self, events: impl IntoIterator<Item = Event>, now: Instant) -> bool {
-        let (mut changes, readers, grabbed) = {
+        let changes = {
             let mut state = self.state.lock();
             let events =
                 events.into_iter().filter(|event| self.description.has(event.kind, event.code));
-            let changes: Vec<Event> = events.filter_map(|event| state.change(event)).collect();
+            events.filter_map(|event| state.change(event)).collect()
+        };
+        self.deliver(changes, Event::REPORT, now)
+    }
+
+    /// What a program has written happens, as with Linux's input_inject_event: what changes nothing, or
+    /// the device does not have, is left out; the rest belongs together up to the next report.
+    fn inject(&self, event: Event, now: Instant) {
+        const REPORT: Event = Event::REPORT;
+        let is_report = (event.kind, event.code) == (REPORT.kind, REPORT.code);
+        let changes = {
+            let mut state = self.state.lock();
+            if !is_report
+                && self.description.has(event.kind, event.code)
+                && let Some(event) = state.injected(event)
+            {
+                state.written.push(event);
+            }
+            // So many at once that a reader has room for.
+            if is_report || state.written.len() >= QUEUE_MAX / 2 {
+                core::mem::take(&mut state.written)
+            } else {
+                return;
+            }
+        };
+        let end = if is_report { event } else { REPORT };
+        let keys: Vec<Event> = changes.iter().filter(|event| event.kind == KEY).copied().collect();
+        if !self.deliver(changes, end, now)
+            && let Some(typed) = self.typed.get()
+        {
+            keys.iter().for_each(|key| typed(key.code, key.value != 0, now));
+        }
+    }
+
+    /// Gives readers events, and their end, if there are any. True: somebody wants them for himself.
+    fn deliver(&self, mut changes: Vec<Event>, end: Event, now: Instant) -> bool {
+        let (readers, grabbed) = {
+            let state = self.state.lock();
             let grab = state.grab.as_ref().and_then(Weak::upgrade);
             let grabbed = grab.is_some();
             let all = || state.readers.iter().filter_map(Weak::upgrade).collect();
-            (changes, grab.map_or_else(all, |reader| alloc::vec![reader]), grabbed)
+            (grab.map_or_else(all, |reader| alloc::vec![reader]), grabbed)
         };
         if !changes.is_empty() {
-            changes.push(Event::REPORT);
+            changes.push(end);
             readers.iter().for_each(|reader| reader.push(&changes, now));
         }
         grabbed
@@ -195,6 +244,19 @@ impl State {
             }
             _ => Some(event),
         }
+    }
+
+    /// The same of an event that a program has written: whoever writes keys says himself which repeat.
+    fn injected(&mut self, event: Event) -> Option<Event> {
+        let Event { kind: KEY, code, value } = event else { return self.change(event) };
+        let pressed = value != 0;
+        if value != 2 && has(&self.held, code) == pressed {
+            return None;
+        }
+        if value != 2 {
+            set(&mut self.held, code, pressed);
+        }
+        Some(event)
     }
 }
 
@@ -359,8 +421,27 @@ impl File for Reader {
         if done == 0 { Err(Errno::EAGAIN) } else { Ok(done) }
     }
 
-    fn write(&self, _offset: u64, _source: &mut dyn Source) -> Result<usize, Errno> {
-        Err(Errno::EINVAL)
+    fn write(&self, _offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
+        if (1..EVENT_BYTES).contains(&source.remaining()) {
+            return Err(Errno::EINVAL);
+        }
+        let (mut done, now) = (0, hal::clock::now());
+        while source.remaining() >= EVENT_BYTES {
+            let mut event = [0; EVENT_BYTES];
+            if source.take(&mut event)? < EVENT_BYTES {
+                return Err(Errno::EFAULT);
+            }
+            // When it happens is now.
+            let [.., a, b, c, d, e, f, g, h] = event;
+            let event = Event {
+                kind: u16::from_le_bytes([a, b]),
+                code: u16::from_le_bytes([c, d]),
+                value: i32::from_le_bytes([e, f, g, h]),
+            };
+            self.device.inject(event, now);
+            done += EVENT_BYTES;
+        }
+        Ok(done)
     }
 
     fn poll(&self) -> PollEvents {

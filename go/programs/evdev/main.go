@@ -1,5 +1,5 @@
 // Reads a keyboard in /dev/input, for itself alone, until Q goes up, and says what it sees. With the
-// argument "all": reads all devices there, beside others.
+// argument "all": reads all devices there, beside others; "inject": see inject.go.
 package main
 
 import (
@@ -25,8 +25,8 @@ func eviocgbit(kind, bytes int) uintptr { return uintptr(2<<30 | bytes<<16 | 'E'
 
 func main() {
 	work := run
-	if len(os.Args) > 1 && os.Args[1] == "all" {
-		work = all
+	if len(os.Args) > 1 {
+		work = map[string]func() error{"all": all, "inject": inject}[os.Args[1]]
 	}
 	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

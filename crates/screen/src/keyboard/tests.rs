@@ -103,3 +103,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn keys_as_codes() {
+    let key = |code, pressed| Key { code, pressed };
+    for (code, raw, medium) in [
+        (30, &[0x1e][..], &[30][..]),
+        (88, &[0x58], &[88]),
+        (103, &[0xe0, 0x48], &[103]),
+        (99, &[0xe0, 0x2a, 0xe0, 0x37], &[99]),
+        (119, &[0xe1, 0x1d, 0x45], &[119]),
+        (0x110, &[], &[0, 0x82, 0x90]),
+        (0xffff, &[], &[0, 0xff, 0xff]),
+    ] {
+        assert_eq!((&key(code, true).raw()[..], &key(code, true).medium_raw()[..]), (raw, medium));
+        let up = |codes: &[u8]| -> Vec<u8> {
+            codes.iter().map(|code| if *code < 0x80 { code | 0x80 } else { *code }).collect()
+        };
+        assert_eq!(key(code, false).raw(), up(raw));
+        assert_eq!(key(code, false).medium_raw(), up(medium));
+    }
+    // What the keyboard sends is what the key is sent as.
+    let mut keyboard = Keyboard::new(Layout::named("us").unwrap());
+    for code in codes() {
+        for pressed in [true, false] {
+            let keys: Vec<Key> =
+                key(code, pressed).raw().iter().filter_map(|code| keyboard.take(*code)).collect();
+            assert_eq!(keys.last(), Some(&key(code, pressed)));
+        }
+    }
+}
+
+#[test]
+fn what_is_held_is_followed_while_nothing_is_typed() {
+    let mut keyboard = Keyboard::new(Layout::named("us").unwrap());
+    assert!(keyboard.follow(Key { code: 42, pressed: true }));
+    assert!(!keyboard.follow(Key { code: 30, pressed: true }));
+    let typed = keyboard.typed(Key { code: 30, pressed: true }, false);
+    assert_eq!(typed, Some(Typed::Bytes(b"A".to_vec())));
+}

@@ -1,7 +1,7 @@
 //! What readers of a keyboard get.
 
 use super::*;
-use base::io::SliceSink;
+use base::io::{SliceSink, SliceSource};
 use core::time::Duration;
 
 fn keyboard() -> Arc<InputDevice> {
@@ -160,4 +160,56 @@ fn a_tablet_has_places() {
     assert_eq!(ask(&file, 0x8018_4545), (Ok(0), alloc::vec![0; 24]));
     let bits = |number: u32, bytes: u32| 2 << 30 | bytes << 16 | 0x45 << 8 | number;
     assert_eq!(ask(&file, bits(0x07, 9)).0, Err(Errno::ENOENT));
+}
+
+/// Writes events.
+fn write(file: &FileRef, events: &[(u16, u16, i32)]) -> Result<usize, Errno> {
+    let mut bytes = Vec::new();
+    for (kind, code, value) in events {
+        bytes.extend([0x55; 16]);
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(code.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    file.write(0, &mut SliceSource::new(&bytes))
+}
+
+#[test]
+fn what_a_program_writes_happens() {
+    let keyboard = keyboard();
+    let typed = Arc::new(SpinLock::new(Vec::new()));
+    let to = Arc::clone(&typed);
+    keyboard.types(Box::new(move |code, pressed, _| to.lock().push((code, pressed))));
+    let [one, two] = [(); 2].map(|()| keyboard.open(OpenFlags::empty()).unwrap());
+    assert_eq!(write(&one, &[(KEY, 30, 1)]), Ok(24));
+    assert_eq!(read(&two), [], "there is no report yet");
+    // Down already, up already, no such key, no such kind; a repetition.
+    let more = [(KEY, 30, 1), (KEY, 28, 0), (KEY, 31, 1), (REL, 0, 1), (KEY, 30, 2), (SYN, 0, 0)];
+    assert_eq!(write(&one, &more), Ok(6 * 24));
+    let want = [(KEY, 30, 1), (KEY, 30, 2), END];
+    assert_eq!((read(&one), read(&two)), (want.to_vec(), want.to_vec()));
+    assert_eq!(*typed.lock(), [(30, true), (30, true)]);
+    let bits = |number: u32, bytes: u32| 2 << 30 | bytes << 16 | 0x45 << 8 | number;
+    assert_eq!(ask(&one, bits(0x18, 4)), (Ok(4), alloc::vec![0, 0, 0, 0x40]));
+    // Only a report: nothing.
+    assert_eq!((write(&one, &[END]), read(&two)), (Ok(24), alloc::vec![]));
+    // For one alone, whoever writes.
+    let grab = |file: &FileRef, on| file.ioctl(0x4004_4590, &mut Argument(on, Vec::new()));
+    assert_eq!(grab(&one, 1), Ok(0));
+    assert_eq!(write(&two, &[(KEY, 30, 0), END]), Ok(48));
+    assert_eq!((read(&one).len(), read(&two).len(), typed.lock().len()), (2, 0, 2));
+    // Whole events.
+    let bytes = |count: usize| one.write(0, &mut SliceSource::new(&alloc::vec![0; count]));
+    assert_eq!([0, 1, 23, 47].map(bytes), [Ok(0), Err(Errno::EINVAL), Err(Errno::EINVAL), Ok(24)]);
+}
+
+#[test]
+fn written_events_that_never_end_are_passed_on() {
+    let keyboard = keyboard();
+    let file = keyboard.open(OpenFlags::empty()).unwrap();
+    for _ in 0..QUEUE_MAX / 2 {
+        assert_eq!(write(&file, &[(KEY, 30, 2)]), Ok(24));
+    }
+    let seen = read(&file);
+    assert_eq!((seen.len(), seen.last()), (QUEUE_MAX / 2 + 1, Some(&END)));
 }

@@ -7,7 +7,7 @@ mod discipline;
 mod screen;
 mod settings;
 
-pub use screen::ShowHook;
+pub use screen::{KeyMode, ShowHook};
 pub use settings::{Settings, WindowSize};
 
 use crate::device::Device;
@@ -116,10 +116,10 @@ impl Tty {
         self.screen.call_once(|| OnScreen::new(show));
     }
 
-    /// True when the keyboard before its screen types for it.
+    /// What keys of the keyboard before its screen become.
     #[must_use]
-    pub fn takes_keys(&self) -> bool {
-        self.screen.get().is_none_or(OnScreen::takes_keys)
+    pub fn key_mode(&self) -> KeyMode {
+        self.screen.get().map_or(KeyMode::Unicode, OnScreen::key_mode)
     }
 
     /// Takes typed bytes.

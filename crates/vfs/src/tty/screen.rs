@@ -4,10 +4,30 @@
 use crate::file::IoctlArgument;
 use alloc::boxed::Box;
 use base::Errno;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 /// Lets the text be seen, or leaves the screen to the program.
 pub type ShowHook = Box<dyn Fn(bool) + Send + Sync>;
+
+/// What the keyboard's keys become for whoever reads the terminal (KDSKBMODE).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyMode {
+    /// The codes of a PC's keyboard, of set 1 (K_RAW).
+    Raw,
+    /// Characters of one byte, of Latin-1 (K_XLATE).
+    Latin,
+    /// Linux's numbers of keys (K_MEDIUMRAW).
+    MediumRaw,
+    /// UTF-8 (K_UNICODE).
+    Unicode,
+    /// Nothing (K_OFF).
+    Off,
+}
+
+impl KeyMode {
+    /// In the order of their numbers (include/uapi/linux/kd.h).
+    const ALL: [Self; 5] = [Self::Raw, Self::Latin, Self::MediumRaw, Self::Unicode, Self::Off];
+}
 
 /// ioctl commands (include/uapi/linux/kd.h, vt.h).
 mod command {
@@ -27,16 +47,19 @@ mod command {
 pub(super) struct OnScreen {
     show: ShowHook,
     graphics: AtomicBool,
-    keys_off: AtomicBool,
+    /// A [`KeyMode`].
+    key_mode: AtomicU8,
 }
 
 impl OnScreen {
     pub(super) fn new(show: ShowHook) -> Self {
-        Self { show, graphics: AtomicBool::new(false), keys_off: AtomicBool::new(false) }
+        let key_mode = AtomicU8::new(KeyMode::Unicode as u8);
+        Self { show, graphics: AtomicBool::new(false), key_mode }
     }
 
-    pub(super) fn takes_keys(&self) -> bool {
-        !self.keys_off.load(Relaxed)
+    pub(super) fn key_mode(&self) -> KeyMode {
+        let number = usize::from(self.key_mode.load(Relaxed));
+        KeyMode::ALL.get(number).copied().unwrap_or(KeyMode::Unicode)
     }
 
     pub(super) fn control(
@@ -47,8 +70,6 @@ impl OnScreen {
         const KB_101: u8 = 2;
         const TEXT: u32 = 0;
         const GRAPHICS: u32 = 1;
-        const K_UNICODE: u32 = 3;
-        const K_OFF: u32 = 4;
         const THE_ONLY: u64 = 1;
         let value = argument.value();
         match number {
@@ -69,14 +90,13 @@ impl OnScreen {
                 }
             }
             command::KDGKBMODE => {
-                let mode = if self.takes_keys() { K_UNICODE } else { K_OFF };
+                let mode = self.key_mode() as u32;
                 argument.store(&mode.to_le_bytes())?;
             }
-            // The keyboard's codes are read from /dev/input.
-            command::KDSKBMODE => match u32::try_from(value) {
-                Ok(mode @ (K_UNICODE | K_OFF)) => self.keys_off.store(mode == K_OFF, Relaxed),
-                _ => return Err(Errno::EINVAL),
-            },
+            command::KDSKBMODE => {
+                let mode = KeyMode::ALL.iter().find(|mode| **mode as u64 == value);
+                self.key_mode.store(*mode.ok_or(Errno::EINVAL)? as u8, Relaxed);
+            }
             command::VT_OPENQRY => argument.store(&(-1_i32).to_le_bytes())?,
             // Automatic: nobody is asked before another console is shown.
             command::VT_GETMODE => argument.store(&[0; 8])?,

@@ -178,8 +178,16 @@ fn a_terminal_on_a_screen_leaves_it_to_the_program() {
     }
     assert_eq!(*shown.lock().unwrap(), [false, true]);
     assert_eq!(ask(0x4b3a, 4), Err(Errno::EINVAL));
-    assert!(tty.takes_keys() && ask(0x4b45, 4).is_ok() && !tty.takes_keys());
-    assert_eq!((ask(0x4b44, 0).unwrap()[0], ask(0x4b45, 0)), (4, Err(Errno::EINVAL)));
+    assert_eq!(tty.key_mode(), KeyMode::Unicode);
+    let modes = [KeyMode::Raw, KeyMode::Latin, KeyMode::MediumRaw, KeyMode::Unicode, KeyMode::Off];
+    for (number, mode) in (0..).zip(modes) {
+        assert!(ask(0x4b45, number).is_ok());
+        assert_eq!((tty.key_mode(), ask(0x4b44, 0).unwrap()[0]), (mode, number as u8));
+    }
+    for number in [5, 1 << 32, u64::MAX] {
+        assert_eq!(ask(0x4b45, number), Err(Errno::EINVAL));
+    }
+    assert_eq!(tty.key_mode(), KeyMode::Off);
     assert_eq!(ask(0x5603, 0).unwrap(), [1, 0, 0, 0, 3, 0]);
     assert_eq!((ask(0x5606, 2), ask(0x5607, 1).is_ok()), (Err(Errno::ENXIO), true));
     assert_eq!(ask(0x5608, 0), Err(Errno::ENOTTY));

@@ -51,6 +51,8 @@ pub(super) fn tests() -> Vec<Test> {
         own("bubbletea", Set::Core, bubbletea),
         own("panic", Set::Core, |mode| panic(mode, "panic", VGA)),
         own("evdev", Set::Core, evdev),
+        own("inject", Set::Core, |mode| inject(mode, "inject", VGA)),
+        own("inject-microvm", Set::All, |mode| inject(mode, "inject-microvm", GPU_MMIO)),
         // A picture of the firmware's that no driver here knows.
         own("uefi", Set::Core, |mode| by_firmware(mode, "uefi", "ramfb", (37, 100))),
         own("uefi-vga", Set::All, |mode| by_firmware(mode, "uefi", "VGA", (50, 160))),
@@ -329,6 +331,15 @@ fn evdev(mode: &Mode) -> Result<()> {
         bail!("not as it should be:\n{seen}");
     }
     Ok(())
+}
+
+/// What a program writes to a keyboard's device is typed, in each mode that the terminal's keyboard has.
+fn inject(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
+    let elf = build::go("programs/evdev", build::NEWEST, Variant::Plain)?;
+    let vm = Vm::of(&elf, mode).flags(["--keymap", "de"]).args(["inject"]);
+    let mut screen = Screen::start_on(adapter, name, vm, "", |line| line)?;
+    screen.running.expect_orderly("exit 0", LIMIT)?;
+    screen.running.wait_for_text("unicode again: ")
 }
 
 /// A machine that stands alone shows why its kernel failed.
