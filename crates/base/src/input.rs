@@ -27,6 +27,7 @@ pub mod kind {
     pub const KEY: u16 = 1;
     pub const REL: u16 = 2;
     pub const ABS: u16 = 3;
+    pub const LED: u16 = 0x11;
     /// Types are below.
     pub const COUNT: u16 = 0x20;
 }
@@ -88,4 +89,9 @@ pub fn bits(codes: impl IntoIterator<Item = u16>) -> Vec<u8> {
 pub trait InputSource: Send {
     /// The next event; an interrupt comes again after `None`.
     fn next(&mut self) -> Option<Event>;
+
+    /// Lets the device do something: a light, say. Left out when it is too busy.
+    fn tell(&mut self, event: Event) {
+        let _ = event;
+    }
 }

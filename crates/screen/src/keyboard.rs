@@ -44,6 +44,14 @@ impl Key {
     }
 }
 
+/// The lights of a PC's keyboard as it is told of them, from a bit for each by Linux's numbers.
+#[must_use]
+pub fn lights(lights: u16) -> u8 {
+    const NUM_CAPS_SCROLL: [u8; 3] = [1 << 1, 1 << 2, 1];
+    let on = (0..).zip(NUM_CAPS_SCROLL).filter(|(light, _)| lights >> light & 1 != 0);
+    on.fold(0, |all, (_, bit)| all | bit)
+}
+
 /// What typing means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Typed {

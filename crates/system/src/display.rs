@@ -134,6 +134,7 @@ impl Keys {
         vfs::dev::add_screen(vfs, Arc::clone(&self.picture), tty)?;
         if let Some(device) = &self.device {
             self.types(device, tty);
+            device.tells(Box::new(|_, lights| hal::keyboard::set_lights(keyboard::lights(lights))));
         }
         let mouse = self.mouse.as_ref().map(|(_, device)| device);
         self.device.iter().chain(mouse).try_for_each(|device| vfs::dev::add_input(vfs, device))

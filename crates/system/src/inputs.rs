@@ -32,7 +32,7 @@ pub(crate) struct Inputs {
 }
 
 struct Attached {
-    driven: SpinLock<Driven>,
+    driven: Arc<SpinLock<Driven>>,
     device: Arc<InputDevice>,
 }
 
@@ -68,9 +68,14 @@ impl Inputs {
         let numbers = first..vfs::input::MOST;
         let attach = |(input, number): (Input, u32)| Attached {
             device: InputDevice::new(number, input.description),
-            driven: SpinLock::new(Driven { source: input.source, gathered: Vec::new() }),
+            driven: Arc::new(SpinLock::new(Driven { source: input.source, gathered: Vec::new() })),
         };
-        Self { all: inputs.into_iter().zip(numbers).map(attach).collect(), interrupts }
+        let all: Vec<Attached> = inputs.into_iter().zip(numbers).map(attach).collect();
+        for Attached { device, driven } in &all {
+            let driven = Arc::clone(driven);
+            device.tells(Box::new(move |event, _| driven.lock().source.tell(event)));
+        }
+        Self { all, interrupts }
     }
 
     /// Puts them into /dev/input. With `keys`, what programs let happen at keyboards among them is typed.

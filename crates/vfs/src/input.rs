@@ -10,7 +10,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use base::input::kind::{ABS, KEY, REL, SYN};
+use base::input::kind::{ABS, KEY, LED, REL, SYN};
 use base::input::{self, Axis, Description, Event};
 use base::io::{Sink, Source};
 use base::sync::{Once, SpinLock};
@@ -42,6 +42,10 @@ const SYN_DROPPED: u16 = 3;
 /// Takes a key's number, whether it went down, and when, of keys that no program has for itself.
 pub type TypedHook = Box<dyn Fn(u16, bool, Instant) + Send + Sync>;
 
+/// Takes what the device is to do, of what a program has written: a light that changes, and a bit for
+/// each that is on then.
+pub type ToldHook = Box<dyn Fn(Event, u16) + Send + Sync>;
+
 /// A set of keys.
 type Keys = [u8; KEY_BYTES];
 
@@ -53,7 +57,8 @@ pub fn pc_keyboard(keys: impl IntoIterator<Item = u16>) -> Description {
         place: String::from("isa0060/serio0/input0"),
         // i8042, vendor 1, product 1, version: as Linux's atkbd has them.
         id: [0x11, 1, 1, 0xab41],
-        codes: alloc::vec![(KEY, input::bits(keys))],
+        // The lights of NumLock, CapsLock and ScrollLock.
+        codes: alloc::vec![(KEY, input::bits(keys)), (LED, input::bits(0..3))],
         ..Description::default()
     }
 }
@@ -99,6 +104,8 @@ fn padded(bits: &[u8], length: usize) -> Vec<u8> {
 
 struct State {
     held: Keys,
+    /// A bit for each light that is on.
+    lights: u16,
     axes: Vec<(u16, Axis)>,
     readers: Vec<Weak<Reader>>,
     /// The only one that gets events (EVIOCGRAB).
@@ -114,6 +121,7 @@ pub struct InputDevice {
     description: Description,
     state: SpinLock<State>,
     typed: Once<TypedHook>,
+    told: Once<ToldHook>,
 }
 
 impl InputDevice {
@@ -122,9 +130,9 @@ impl InputDevice {
     pub fn new(index: u32, description: Description) -> Arc<Self> {
         let axes = description.axes.clone();
         let (readers, written) = (Vec::new(), Vec::new());
-        let state = State { held: [0; KEY_BYTES], axes, readers, grab: None, written };
-        let (state, typed) = (SpinLock::new(state), Once::new());
-        Arc::new_cyclic(|own| Self { own: own.clone(), index, description, state, typed })
+        let state = State { held: [0; KEY_BYTES], lights: 0, axes, readers, grab: None, written };
+        let (state, typed, told) = (SpinLock::new(state), Once::new(), Once::new());
+        Arc::new_cyclic(|own| Self { own: own.clone(), index, description, state, typed, told })
     }
 
     /// Its number.
@@ -143,6 +151,11 @@ impl InputDevice {
     /// Keys that programs let go down and up are typed there. Once.
     pub fn types(&self, hook: TypedHook) {
         self.typed.call_once(|| hook);
+    }
+
+    /// What programs have the device do goes there. Once.
+    pub fn tells(&self, hook: ToldHook) {
+        self.told.call_once(|| hook);
     }
 
     /// A key went down, also again while it is held, or up. True: somebody wants the keys for
@@ -168,6 +181,7 @@ impl InputDevice {
     fn inject(&self, event: Event, now: Instant) {
         const REPORT: Event = Event::REPORT;
         let is_report = (event.kind, event.code) == (REPORT.kind, REPORT.code);
+        let mut told = None;
         let changes = {
             let mut state = self.state.lock();
             if !is_report
@@ -175,14 +189,16 @@ impl InputDevice {
                 && let Some(event) = state.injected(event)
             {
                 state.written.push(event);
+                told = (event.kind == LED).then_some((event, state.lights));
             }
             // So many at once that a reader has room for.
-            if is_report || state.written.len() >= QUEUE_MAX / 2 {
-                core::mem::take(&mut state.written)
-            } else {
-                return;
-            }
+            let is_whole = is_report || state.written.len() >= QUEUE_MAX / 2;
+            is_whole.then(|| core::mem::take(&mut state.written))
         };
+        if let (Some((event, lights)), Some(hook)) = (told, self.told.get()) {
+            hook(event, lights);
+        }
+        let Some(changes) = changes else { return };
         let end = if is_report { event } else { REPORT };
         let keys: Vec<Event> = changes.iter().filter(|event| event.kind == KEY).copied().collect();
         if !self.deliver(changes, end, now)
@@ -241,6 +257,11 @@ impl State {
             ABS => {
                 let axis = self.axes.iter_mut().find(|axis| axis.0 == code)?;
                 (core::mem::replace(&mut axis.1.value, value) != value).then_some(event)
+            }
+            LED => {
+                let (bit, before) = (1_u16.checked_shl(code.into())?, self.lights);
+                self.lights = if value == 0 { before & !bit } else { before | bit };
+                (self.lights != before).then_some(event)
             }
             _ => Some(event),
         }
@@ -334,8 +355,9 @@ impl Reader {
             0x08 => return Err(Errno::ENOENT),
             0x09 => u64::from(description.properties).to_le_bytes().to_vec(),
             0x18 => self.device.state.lock().held.to_vec(),
-            // The states of lights, sounds and switches.
-            0x19..=0x1b => alloc::vec![0; 8],
+            0x19 => u64::from(self.device.state.lock().lights).to_le_bytes().to_vec(),
+            // The states of sounds and switches.
+            0x1a | 0x1b => alloc::vec![0; 8],
             BITS => {
                 let kinds = description.codes.iter().map(|row| row.0).chain([SYN]);
                 padded(&input::bits(kinds), 8)

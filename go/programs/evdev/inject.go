@@ -47,6 +47,24 @@ func control(tty *os.File, command, argument uintptr) error {
 	return nil
 }
 
+// lights switches CapsLock's light on, by an event, and asks which are on.
+func lights(keyboard *os.File) error {
+	const evLed, capsLock = 0x11, 1
+	event := make([]byte, 24)
+	event[16], event[18], event[20] = evLed, capsLock, 1
+	if _, err := keyboard.Write(event); err != nil {
+		return err
+	}
+	on := make([]byte, 8)
+	if _, err := ioctl(keyboard, 2<<30|8<<16|'E'<<8|0x19, on); err != nil {
+		return err
+	}
+	if on[0] != 1<<capsLock {
+		return fmt.Errorf("lights: %v", on)
+	}
+	return nil
+}
+
 // Presses keys by writing events, and says what is read at the terminal, in each of its keyboard's modes.
 func inject() error {
 	paths, err := devices()
@@ -58,6 +76,9 @@ func inject() error {
 		return err
 	}
 	defer keyboard.Close()
+	if err := lights(keyboard); err != nil {
+		return err
+	}
 	tty, err := os.OpenFile("/dev/tty1", os.O_RDWR, 0)
 	if err != nil {
 		return err

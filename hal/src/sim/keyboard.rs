@@ -31,6 +31,11 @@ pub fn read() -> Option<Typed> {
     CODES.with_borrow_mut(VecDeque::pop_front)
 }
 
+/// Sets the keyboard's lights, which nobody sees.
+pub fn set_lights(lights: u8) {
+    let _ = lights;
+}
+
 pub(super) fn type_codes(codes: &[u8]) {
     CODES.with_borrow_mut(|all| all.extend(codes.iter().copied().map(Typed::Keyboard)));
     IRQ.get().into_iter().for_each(irq::raise);

@@ -31,7 +31,60 @@ const TAKEN: u8 = 0xfa;
 const ABSENT: u8 = 0xff;
 const LOOKS: u32 = 20_000;
 
-static LOCK: SpinLock<()> = SpinLock::new(());
+/// The controller, and what the keyboard is being told.
+static LOCK: SpinLock<Lights> = SpinLock::new(Lights { step: Step::Idle, wanted: None });
+
+/// How far the keyboard has been told of its lights.
+enum Step {
+    Idle,
+    /// The command went out; these are to follow.
+    Command(u8),
+    /// The lights went out.
+    Value,
+}
+
+struct Lights {
+    step: Step,
+    /// What it is to be told next.
+    wanted: Option<u8>,
+}
+
+impl Lights {
+    /// Begins with what is wanted, if the keyboard is not busy.
+    fn begin(&mut self) {
+        const SET_LIGHTS: u8 = 0xed;
+        if !matches!(self.step, Step::Idle) {
+            return;
+        }
+        if let Some(lights) = self.wanted.take()
+            && send(SET_LIGHTS).is_some()
+        {
+            self.step = Step::Command(lights);
+        }
+    }
+
+    /// True for an answer of the keyboard's, after which it is told more.
+    fn answered(&mut self, byte: u8) -> bool {
+        const AGAIN: u8 = 0xfe;
+        self.step = match (byte, &self.step) {
+            (_, Step::Idle) => return false,
+            (TAKEN, Step::Command(lights)) if send(*lights).is_some() => Step::Value,
+            // What it did not understand is not said again.
+            (TAKEN | AGAIN, _) => Step::Idle,
+            _ => return false,
+        };
+        self.begin();
+        true
+    }
+}
+
+/// Sets the keyboard's lights: ScrollLock, NumLock, CapsLock from the lowest bit on. Does not wait for its
+/// answers, which come among the keys.
+pub fn set_lights(lights: u8) {
+    let mut told = LOCK.lock();
+    told.wanted = Some(lights);
+    told.begin();
+}
 
 fn wait(bit: u8, value: u8) -> bool {
     (0..LOOKS).any(|_| COMMAND.read8() & bit == value)
@@ -156,11 +209,21 @@ fn start_mouse() -> Option<bool> {
 /// The next byte from the keyboard or the mouse. The interrupt comes again only after `None`.
 #[must_use]
 pub fn read() -> Option<Typed> {
-    let _guard = LOCK.lock();
-    let status = COMMAND.read8();
-    if status & FULL == 0 {
-        return None;
+    // Answers at most, between two keys.
+    const MOST_ANSWERS: u32 = 16;
+    let mut lights = LOCK.lock();
+    for _ in 0..MOST_ANSWERS {
+        let status = COMMAND.read8();
+        if status & FULL == 0 {
+            break;
+        }
+        let byte = DATA.read8();
+        if status & FROM_MOUSE != 0 {
+            return Some(Typed::Mouse(byte));
+        }
+        if !lights.answered(byte) {
+            return Some(Typed::Keyboard(byte));
+        }
     }
-    let byte = DATA.read8();
-    Some(if status & FROM_MOUSE == 0 { Typed::Keyboard(byte) } else { Typed::Mouse(byte) })
+    None
 }

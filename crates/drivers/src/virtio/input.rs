@@ -1,8 +1,8 @@
-//! Input devices (§5.8): a queue on which events come, eight bytes each, and a configuration that says
-//! what they may be.
+//! Input devices (§5.8): a queue on which events come, eight bytes each, one on which they go to the device
+//! (lights), and a configuration that says what they may be.
 
 use super::handshake::Device;
-use super::queue::{Queue, Segment};
+use super::queue::{Queue, Segment, Violation};
 use super::transport::{Acknowledge, QueueIndex, Transport};
 use super::{Error, feature, report_broken};
 use alloc::boxed::Box;
@@ -15,6 +15,7 @@ use hal::irq::Irq;
 use hal::mmio::MmioWindow;
 
 const EVENTS: QueueIndex = QueueIndex(0);
+const STATUS: QueueIndex = QueueIndex(1);
 const EVENT_BYTES: usize = 8;
 /// Events that may come before they are looked at.
 const BUFFERS: u16 = 64;
@@ -44,7 +45,14 @@ pub struct VirtioInput {
     queue: Option<Queue<Range<usize>>>,
     /// All buffers of the queue, which tells where in it they are.
     buffer: Option<DmaBuffer>,
+    /// `None`: the device is told nothing.
+    status: Option<Queue<DmaBuffer>>,
+    /// Memory for what it is told next.
+    spare: Vec<DmaBuffer>,
 }
+
+/// As many events to the device may be on their way.
+const TOLD: u16 = 8;
 
 impl VirtioInput {
     /// Brings up the device behind `transport`: what it is, and what it raises.
@@ -67,12 +75,17 @@ impl VirtioInput {
             let segment = Segment::writable(&buffer, place.clone()).ok_or(Error::OutOfMemory)?;
             let _ = queue.push(place, &[segment]);
         }
+        let status = Queue::new(device.transport(), STATUS, TOLD, event_index, None).ok();
+        let mut spare = Vec::with_capacity(usize::from(TOLD));
+        for _ in 0..status.as_ref().map_or(0, Queue::size) {
+            spare.push(DmaBuffer::new(EVENT_BYTES)?);
+        }
         device.start();
         queue.publish();
         // Nothing is there yet, or the interrupt comes at once.
         let _ = queue.request_interrupt(1);
         let (queue, buffer) = (Some(queue), Some(buffer));
-        Ok((Self { device, acknowledge, queue, buffer }, description, irq))
+        Ok((Self { device, acknowledge, queue, buffer, status, spare }, description, irq))
     }
 
     fn stop(&mut self) {
@@ -84,6 +97,28 @@ impl VirtioInput {
             queue.leak();
             core::mem::forget(buffer);
         }
+        if let Some(status) = self.status.take()
+            && !stopped
+        {
+            status.leak();
+        }
+    }
+
+    /// Sends an event to the device, when there is memory for it.
+    fn send(&mut self, event: Event) -> Result<(), Violation> {
+        let Some(status) = &mut self.status else { return Ok(()) };
+        while let Some(completion) = status.pop()? {
+            self.spare.extend(status.release(completion.head));
+        }
+        let Some(mut buffer) = self.spare.pop() else { return Ok(()) };
+        let ([a, b], [c, d]) = (event.kind.to_le_bytes(), event.code.to_le_bytes());
+        let [e, f, g, h] = event.value.to_le_bytes();
+        buffer.copy_from_slice(&[a, b, c, d, e, f, g, h]);
+        if let Some(segment) = Segment::readable(&buffer, 0..EVENT_BYTES) {
+            self.spare.extend(status.push(buffer, &[segment]).err());
+        }
+        status.publish();
+        Ok(())
     }
 }
 
@@ -116,6 +151,13 @@ impl InputSource for VirtioInput {
             code: u16::from_le_bytes([c, d]),
             value: i32::from_le_bytes(value),
         })
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Err(violation) = self.send(event) {
+            report_broken("virtio-input", violation);
+            self.stop();
+        }
     }
 }
 
@@ -218,6 +260,37 @@ mod tests {
         }
         drop(input);
         assert_eq!(lock(&device).status, 0, "it is reset");
+    }
+
+    #[test]
+    fn lights_are_told_to_the_device() {
+        hal::sim::reset(1, 1 << 12);
+        let device = device(Behaviour::Dead, b"");
+        let (mut input, ..) = attach(&device).unwrap();
+        let light = |value| Event { kind: kind::LED, code: 1, value };
+        for value in 0..20 {
+            input.tell(light(value));
+        }
+        // The device has room for eight.
+        let told = |count: usize| -> Vec<i32> {
+            let queue = &mut lock(&device).queues[1];
+            let chains =
+                (0..count).map_while(|_| queue.next(false)).map(|chain| (chain.head, chain.read()));
+            let chains: Vec<_> = chains.collect();
+            let value = |(head, event): (u16, Vec<u8>)| {
+                queue.put_used(head, 0, false);
+                assert_eq!(event[..4], [0x11, 0, 1, 0]);
+                i32::from_le_bytes(event[4..].try_into().unwrap())
+            };
+            chains.into_iter().map(value).collect()
+        };
+        assert_eq!(told(20), [0, 1, 2, 3, 4, 5, 6, 7]);
+        input.tell(light(-1));
+        assert_eq!(told(20), [-1]);
+        lock(&device).queues[1].scribble(2, &500_u16.to_le_bytes());
+        input.tell(light(1));
+        assert_eq!(input.next(), None);
+        assert_eq!(lock(&device).status, 0);
     }
 
     #[test]

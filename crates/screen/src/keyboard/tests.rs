@@ -135,6 +135,11 @@ fn keys_as_codes() {
 }
 
 #[test]
+fn lights_in_a_keyboards_order() {
+    assert_eq!([0, 1, 2, 4, 7, 0xfff8].map(lights), [0, 2, 4, 1, 7, 0]);
+}
+
+#[test]
 fn what_is_held_is_followed_while_nothing_is_typed() {
     let mut keyboard = Keyboard::new(Layout::named("us").unwrap());
     assert!(keyboard.follow(Key { code: 42, pressed: true }));

@@ -94,7 +94,7 @@ fn it_says_what_it_is() {
     let bits = |number: u32, bytes: u32| 2 << 30 | bytes << 16 | 0x45 << 8 | number;
     assert_eq!(ask(&file, 0x8004_4501), (Ok(0), alloc::vec![1, 0, 1, 0]));
     assert_eq!(ask(&file, bits(0x06, 5)), (Ok(5), b"AT Tr".to_vec()));
-    assert_eq!(ask(&file, bits(0x20, 4)), (Ok(4), alloc::vec![3, 0, 0, 0]));
+    assert_eq!(ask(&file, bits(0x20, 4)), (Ok(4), alloc::vec![3, 0, 2, 0]));
     let (length, have) = ask(&file, bits(0x21, 512));
     assert_eq!((length, &have[..5]), (Ok(96), &[0, 0, 0, 0x50, 0][..]));
     let _ = keyboard.key(28, true, Instant::ZERO);
@@ -201,6 +201,28 @@ fn what_a_program_writes_happens() {
     // Whole events.
     let bytes = |count: usize| one.write(0, &mut SliceSource::new(&alloc::vec![0; count]));
     assert_eq!([0, 1, 23, 47].map(bytes), [Ok(0), Err(Errno::EINVAL), Err(Errno::EINVAL), Ok(24)]);
+}
+
+#[test]
+fn lights_go_on_and_off() {
+    let keyboard = keyboard();
+    let told = Arc::new(SpinLock::new(Vec::new()));
+    let to = Arc::clone(&told);
+    keyboard
+        .tells(Box::new(move |event, lights| to.lock().push((event.code, event.value, lights))));
+    let file = keyboard.open(OpenFlags::empty()).unwrap();
+    let lights = || ask(&file, 2 << 30 | 1 << 16 | 0x45 << 8 | 0x19);
+    assert_eq!(lights(), (Ok(1), alloc::vec![0]));
+    // On, on again, one that it lacks.
+    let events = [(LED, 1, 1), (LED, 0, 1), (LED, 1, 1), (LED, 3, 1), (LED, 200, 1), END];
+    assert_eq!(write(&file, &events), Ok(6 * 24));
+    assert_eq!(*told.lock(), [(1, 1, 2), (0, 1, 3)]);
+    assert_eq!(
+        (lights(), read(&file)),
+        ((Ok(1), alloc::vec![3]), alloc::vec![(LED, 1, 1), (LED, 0, 1), END])
+    );
+    assert_eq!(write(&file, &[(LED, 1, 0)]), Ok(24));
+    assert_eq!((lights().1, told.lock().len()), (alloc::vec![1], 3));
 }
 
 #[test]

@@ -14,7 +14,7 @@ const SCREEN: &str = "-vga std";
 
 /// Names of devices as programs see them.
 const PS2: &[&str] = &[
-    "event0: \"AT Translated Set 2 keyboard\" bus 0x11 types 0x3",
+    "event0: \"AT Translated Set 2 keyboard\" bus 0x11 types 0x20003",
     "event1: \"ImPS/2 Generic Wheel Mouse\" bus 0x11 types 0x7",
 ];
 const VIRTIO: &[&str] = &[

@@ -337,9 +337,16 @@ fn evdev(mode: &Mode) -> Result<()> {
 fn inject(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
     let elf = build::go("programs/evdev", build::NEWEST, Variant::Plain)?;
     let vm = Vm::of(&elf, mode).flags(["--keymap", "de"]).args(["inject"]);
-    let mut screen = Screen::start_on(adapter, name, vm, "", |line| line)?;
+    let traced = |line| format!("{line} -trace ps2_set_ledstate");
+    let mut screen = Screen::start_on(adapter, name, vm, "", traced)?;
     screen.running.expect_orderly("exit 0", LIMIT)?;
-    screen.running.wait_for_text("unicode again: ")
+    screen.running.wait_for_text("unicode again: ")?;
+    // A PC's keyboard, which has been told of CapsLock's light.
+    let told = screen.running.output().contains("ledstate 4");
+    if told == (adapter.machine == "microvm") {
+        bail!("light of a PC's keyboard: {told}:\n{}", screen.running.output());
+    }
+    Ok(())
 }
 
 /// A machine that stands alone shows why its kernel failed.
