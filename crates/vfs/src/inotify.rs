@@ -197,15 +197,26 @@ impl Watch {
         if (mask & what & Event::ALL).is_empty() {
             return;
         }
-        if mask.contains(Event::ONESHOT) || what.contains(Event::DELETE_SELF) {
-            // Of several that want to tell the last event, the one that takes the watch out does.
-            if instance.state.lock().watches.remove(&self.descriptor).is_some() {
-                instance.push(self.descriptor, what, cookie, name);
-                instance.push(self.descriptor, Event::IGNORED, 0, &[]);
-            }
-        } else {
+        if !mask.contains(Event::ONESHOT) {
             instance.push(self.descriptor, what, cookie, name);
+        } else if instance.state.lock().watches.remove(&self.descriptor).is_some() {
+            // Of several that want to tell the only event, the one that takes the watch out does.
+            instance.push(self.descriptor, what, cookie, name);
+            instance.push(self.descriptor, Event::IGNORED, 0, &[]);
         }
+    }
+
+    /// The inode is no more: it had no name left, and nobody holds it.
+    pub(crate) fn end(&self) {
+        let Some(instance) = self.instance.upgrade() else { return };
+        if instance.state.lock().watches.remove(&self.descriptor).is_none() {
+            return;
+        }
+        let mask = Event::from_bits_truncate(self.mask.load(Ordering::Relaxed));
+        if mask.contains(Event::DELETE_SELF) {
+            instance.push(self.descriptor, Event::DELETE_SELF, 0, &[]);
+        }
+        instance.push(self.descriptor, Event::IGNORED, 0, &[]);
     }
 }
 
@@ -306,9 +317,9 @@ pub(crate) fn in_directory(directory: &InodeRef, name: &[u8], what: Event, cooki
     }
 }
 
-/// Something happened to an inode itself.
+/// Something happened to an inode itself. (That a directory itself moves is told without ISDIR.)
 pub(crate) fn on_inode(inode: &InodeRef, what: Event) {
-    let is_directory = inode.kind() == FileType::Directory;
+    let is_directory = inode.kind() == FileType::Directory && what != Event::MOVE_SELF;
     let what = if is_directory { what | Event::ISDIR } else { what };
     if let Some(extras) = inode.extras() {
         extras.each_watch(|watch| watch.tell(what, 0, &[]));
@@ -332,19 +343,32 @@ fn tell_place(place: &Place, what: Event) {
     }
 }
 
-/// An entry was removed.
-pub(crate) fn removed(directory: &InodeRef, name: &[u8], inode: &InodeRef, what: Event) {
-    let gone = inode.status().is_ok_and(|status| status.links == 0);
-    on_inode(inode, if gone { Event::DELETE_SELF } else { Event::ATTRIB });
+/// An entry was removed: the inode has a link less, and ends here if nobody else holds it.
+pub(crate) fn removed(directory: &InodeRef, name: &[u8], inode: InodeRef) {
+    let mut what = Event::DELETE;
+    if inode.kind() == FileType::Directory {
+        what |= Event::ISDIR;
+    } else {
+        on_inode(&inode, Event::ATTRIB);
+    }
+    drop(inode);
     in_directory(directory, name, what, 0);
 }
 
-/// An entry was moved.
-pub(crate) fn moved(from: &InodeRef, name: &[u8], to: &InodeRef, to_name: &[u8], inode: &InodeRef) {
+/// An entry was moved, over one of the inode `replaced`.
+pub(crate) fn moved(
+    (from, name): (&InodeRef, &[u8]),
+    (to, to_name): (&InodeRef, &[u8]),
+    inode: &InodeRef,
+    replaced: Option<&InodeRef>,
+) {
     let cookie = NEXT_COOKIE.fetch_add(1, Ordering::Relaxed);
     let is_directory = inode.kind() == FileType::Directory;
     let flag = if is_directory { Event::ISDIR } else { Event::empty() };
     in_directory(from, name, Event::MOVED_FROM | flag, cookie);
     in_directory(to, to_name, Event::MOVED_TO | flag, cookie);
+    if let Some(replaced) = replaced {
+        on_inode(replaced, Event::ATTRIB);
+    }
     on_inode(inode, Event::MOVE_SELF);
 }

@@ -115,6 +115,7 @@ impl Vfs {
             return Err(Errno::EPERM);
         }
         at.directory.link(&at.name, target)?;
+        inotify::on_inode(target, Event::ATTRIB);
         inotify::in_directory(&at.directory, &at.name, Event::CREATE, 0);
         Ok(())
     }
@@ -139,7 +140,7 @@ impl Vfs {
             return Err(Errno::EISDIR);
         }
         walk.current.unlink(&name)?;
-        inotify::removed(&walk.current, &name, &inode, Event::DELETE);
+        inotify::removed(&walk.current, &name, inode);
         Ok(())
     }
 
@@ -170,7 +171,7 @@ impl Vfs {
             return Err(Errno::ENOTEMPTY);
         }
         walk.current.unlink(&name)?;
-        inotify::removed(&walk.current, &name, &inode, Event::DELETE | Event::ISDIR);
+        inotify::removed(&walk.current, &name, inode);
         Ok(())
     }
 
@@ -218,10 +219,13 @@ impl Vfs {
             return Ok(());
         }
         from.current.rename(&name, &to.current, &to_name, exchange)?;
-        inotify::moved(&from.current, &name, &to.current, &to_name, &moving);
-        if let (Some(target), false) = (&target, exchange) {
-            inotify::on_inode(target, Event::DELETE_SELF);
+        let (here, there) = ((&from.current, &*name), (&to.current, &*to_name));
+        inotify::moved(here, there, &moving, target.as_ref().filter(|_| !exchange));
+        if let (Some(target), true) = (&target, exchange) {
+            inotify::moved(there, here, target, None);
         }
+        // It ends here if it was the last.
+        drop(target);
         if flags.contains(RenameFlags::WHITEOUT) {
             let kind = NewKind::Device(FileType::CharacterDevice, 0);
             let whiteout = NewInode { kind, permissions: 0, user: 0, group: 0 };

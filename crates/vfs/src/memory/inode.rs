@@ -214,6 +214,9 @@ impl MemoryInode {
 impl Drop for MemoryInode {
     fn drop(&mut self) {
         self.fs.inodes.fetch_sub(1, Ordering::Relaxed);
+        if self.attributes.lock().links == 0 {
+            self.extras.each_watch(|watch| watch.end());
+        }
     }
 }
 
