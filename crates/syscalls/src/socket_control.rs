@@ -1,13 +1,13 @@
 //! Control messages beside the bytes (cmsg(3)).
 
 use crate::process::Process;
-use crate::socket_address::family;
+use crate::socket_address::{Address, family};
 use crate::socket_file::{Extra, Incoming, Kind, SocketFile};
 use crate::socket_option::{credentials, passes_credentials};
 use alloc::vec;
 use alloc::vec::Vec;
 use base::{Errno, UserAddr};
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use net::{LinkId, Received, UdpFailure};
 
 /// Levels and types of control messages.
@@ -17,11 +17,13 @@ mod message {
     pub(super) const IP_TTL: i32 = 2;
     pub(super) const IP_PKTINFO: i32 = 8;
     pub(super) const IP_RECVERR: i32 = 11;
+    pub(super) const IP_ORIGDSTADDR: i32 = 20;
     pub(super) const IPV6: i32 = 41;
     pub(super) const IPV6_RECVERR: i32 = 25;
     pub(super) const IPV6_PKTINFO: i32 = 50;
     pub(super) const IPV6_HOPLIMIT: i32 = 52;
     pub(super) const IPV6_TCLASS: i32 = 67;
+    pub(super) const IPV6_ORIGDSTADDR: i32 = 74;
     pub(super) const UDP: i32 = 17;
     pub(super) const UDP_SEGMENT: i32 = 103;
     pub(super) const SOCKET: i32 = 1;
@@ -199,6 +201,11 @@ fn write_details(writer: &mut Writer, socket: &SocketFile, details: &Received) {
     let settings = *socket.settings.lock();
     let index = details.link.index().to_ne_bytes();
     let number = |value: u8| i32::from(value).to_ne_bytes();
+    // Where the datagram was sent to: nothing translates addresses here, so the port is the socket's.
+    let destination = || {
+        let Kind::Udp(udp) = &socket.kind else { return Vec::new() };
+        Address::Inet(SocketAddr::new(details.to, udp.local_address().port())).bytes()
+    };
     let mapped = match details.to {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,
@@ -223,6 +230,9 @@ fn write_details(writer: &mut Writer, socket: &SocketFile, details: &Received) {
             if settings.receive_tos {
                 writer.put(message::IP, message::IP_TOS, &[details.traffic_class]);
             }
+            if settings.destination {
+                writer.put(message::IP, message::IP_ORIGDSTADDR, &destination());
+            }
         }
         IpAddr::V6(_) => {
             if settings.receive_hop_limit {
@@ -230,6 +240,9 @@ fn write_details(writer: &mut Writer, socket: &SocketFile, details: &Received) {
             }
             if settings.receive_class {
                 writer.put(message::IPV6, message::IPV6_TCLASS, &number(details.traffic_class));
+            }
+            if settings.destination_v6 {
+                writer.put(message::IPV6, message::IPV6_ORIGDSTADDR, &destination());
             }
         }
     }

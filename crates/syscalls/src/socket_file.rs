@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) receive_hop_limit: bool,
     /// `IP_RECVERR`, `IPV6_RECVERR`.
     pub(crate) receive_errors: bool,
+    pub(crate) destination: bool,
+    pub(crate) destination_v6: bool,
     /// Options that are kept and have no effect, by (level, name).
     pub(crate) inert: [Option<(i32, i32, i32)>; 8],
 }

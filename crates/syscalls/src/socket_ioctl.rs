@@ -15,6 +15,7 @@ mod command {
     pub(super) const SIOCGIFMTU: u32 = 0x8921;
     pub(super) const SIOCGIFHWADDR: u32 = 0x8927;
     pub(super) const SIOCGIFINDEX: u32 = 0x8933;
+    pub(super) const SIOCETHTOOL: u32 = 0x8946;
 }
 
 /// Length of `struct ifreq`, and of the name it begins with, in bytes.
@@ -25,6 +26,7 @@ const NAME_BYTES: usize = 16;
 ///
 /// # Errors
 /// `ENOTTY`: no such command. `ENODEV`: no such interface. `EADDRNOTAVAIL`: it has no address.
+/// `EOPNOTSUPP`: ethtool's commands, as of a driver that has none.
 pub(crate) fn interface_ioctl(
     stack: &Stack,
     number: u32,
@@ -40,6 +42,7 @@ pub(crate) fn interface_ioctl(
             | command::SIOCGIFMTU
             | command::SIOCGIFHWADDR
             | command::SIOCGIFINDEX
+            | command::SIOCETHTOOL
     );
     if !known {
         return Err(Errno::ENOTTY);
@@ -88,6 +91,7 @@ fn fill(number: u32, interface: &InterfaceInfo, value: &mut [u8]) -> Result<(), 
         [2, 0, 0, 0, a, b, c, d]
     };
     match number {
+        command::SIOCETHTOOL => return Err(Errno::EOPNOTSUPP),
         command::SIOCGIFINDEX => put(0, &interface.link.index().to_ne_bytes()),
         command::SIOCGIFMTU => put(0, &(interface.mtu as u32).to_ne_bytes()),
         command::SIOCGIFFLAGS => put(0, &(interface.flags() as u16).to_ne_bytes()),

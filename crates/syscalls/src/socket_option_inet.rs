@@ -39,6 +39,7 @@ mod ip {
     pub(super) const RECVERR: i32 = 11;
     pub(super) const RECVTTL: i32 = 12;
     pub(super) const RECVTOS: i32 = 13;
+    pub(super) const RECVORIGDSTADDR: i32 = 20;
     pub(super) const BIND_ADDRESS_NO_PORT: i32 = 24;
     pub(super) const MULTICAST_IF: i32 = 32;
     pub(super) const MULTICAST_TTL: i32 = 33;
@@ -67,6 +68,7 @@ mod ipv6 {
     pub(super) const RECVHOPLIMIT: i32 = 51;
     pub(super) const RECVTCLASS: i32 = 66;
     pub(super) const TCLASS: i32 = 67;
+    pub(super) const RECVORIGDSTADDR: i32 = 74;
 }
 
 /// `IP_PMTUDISC_DO` and `IP_PMTUDISC_PROBE`: never fragment.
@@ -325,6 +327,7 @@ pub(crate) fn set_ip(socket: &SocketFile, name: i32, value: &Value<'_>) -> Resul
         ip::RECVERR => set_receive_errors(socket, value.int_or_byte()? != 0),
         ip::RECVTTL => socket.settings.lock().receive_ttl = value.int_or_byte()? != 0,
         ip::RECVTOS => socket.settings.lock().receive_tos = value.int_or_byte()? != 0,
+        ip::RECVORIGDSTADDR => socket.settings.lock().destination = value.int_or_byte()? != 0,
         ip::MTU_DISCOVER => set_discover(socket, ip::LEVEL, name, value.int_or_byte()?)?,
         ip::BIND_ADDRESS_NO_PORT => keep(socket, ip::LEVEL, name, value.int_or_byte()?)?,
         ip::MULTICAST_TTL => set_multicast_hops(socket, value.int_or_byte()?)?,
@@ -379,6 +382,7 @@ pub(crate) fn get_ip(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
         ip::RECVERR => truth(receives_errors(socket)),
         ip::RECVTTL => truth(settings.receive_ttl),
         ip::RECVTOS => truth(settings.receive_tos),
+        ip::RECVORIGDSTADDR => truth(settings.destination),
         ip::MULTICAST_TTL => int(i32::from(udp_options(socket).multicast_hop_limit)),
         ip::MULTICAST_LOOP => truth(udp_options(socket).multicast_loop),
         _ => return Err(Errno::ENOPROTOOPT),
@@ -419,6 +423,7 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
         ipv6::RECVPKTINFO => socket.settings.lock().packet_info_v6 = on,
         ipv6::RECVHOPLIMIT => socket.settings.lock().receive_hop_limit = on,
         ipv6::RECVTCLASS => socket.settings.lock().receive_class = on,
+        ipv6::RECVORIGDSTADDR => socket.settings.lock().destination_v6 = on,
         ipv6::TCLASS => {
             let class = if number == -1 { 0 } else { number };
             let class = u8::try_from(class).map_err(|_| Errno::EINVAL)?;
@@ -447,6 +452,7 @@ pub(crate) fn get_ipv6(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno>
         ipv6::RECVPKTINFO => truth(settings.packet_info_v6),
         ipv6::RECVHOPLIMIT => truth(settings.receive_hop_limit),
         ipv6::RECVTCLASS => truth(settings.receive_class),
+        ipv6::RECVORIGDSTADDR => truth(settings.destination_v6),
         _ => return Err(Errno::ENOPROTOOPT),
     })
 }

@@ -1,7 +1,7 @@
 //! Memory devices: /dev/null, zero, full, random, urandom; and what stands in /dev.
 
 use crate::device::{Device, device_number};
-use crate::file::{File, FileRef};
+use crate::file::{File, FileRef, IoctlArgument};
 use crate::flags::{OpenFlags, Whence};
 use crate::framebuffer::{self, FrameBuffer};
 use crate::input::{self, InputDevice};
@@ -18,6 +18,9 @@ use sched::Notifier;
 
 /// Fills a buffer with random bytes.
 pub type RandomHook = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// What random(4) says once the generator is seeded, in bits.
+const ENTROPY_BITS: i32 = 256;
 
 const DEV: u64 = 5;
 const SHM: u64 = 22;
@@ -135,6 +138,17 @@ impl File for MemoryDevice {
             // A private mapping of /dev/zero is anonymous memory.
             Kind::Zero if !write => Frame::zeroed().map_err(|_| Errno::ENOMEM),
             _ => Err(Errno::ENODEV),
+        }
+    }
+
+    fn ioctl(&self, command: u32, argument: &mut dyn IoctlArgument) -> Result<usize, Errno> {
+        const RNDGETENTCNT: u32 = 0x8004_5200;
+        match (&self.kind, command) {
+            (Kind::Random(_), RNDGETENTCNT) => {
+                argument.store(&ENTROPY_BITS.to_le_bytes())?;
+                Ok(0)
+            }
+            _ => Err(Errno::ENOTTY),
         }
     }
 

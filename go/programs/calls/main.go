@@ -24,6 +24,8 @@ func main() {
 	check.Within("udp segmentation", time.Minute, segmentation)
 	check.Within("tcp options", time.Minute, tcpOptions)
 	check.Within("multipath", time.Minute, multipath)
+	check.Within("destination", time.Minute, destination)
+	check.Within("questions", time.Minute, questions)
 	check.Within("identity", time.Minute, identity)
 	check.Within("vmsplice", time.Minute, vmsplice)
 	check.Within("own memory", time.Minute, ownMemory)
