@@ -1,4 +1,5 @@
-//! `egg test`: `go test` in machines says what `go test` says, with any Go.
+//! `egg test`: `go test` in machines says what `go test` says, with any Go; and the own tests of packages
+//! that ask much of a kernel pass.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -17,7 +18,49 @@ pub(super) fn tests() -> Vec<Test> {
         let run = move |mode: &Mode| same_as_go(mode, version);
         Test::new(format!("gotest/{version}"), set, run).in_machine()
     };
-    build::ALL.into_iter().map(of).collect()
+    let of_module = |(name, set, packages): (&str, Set, &'static [&str])| {
+        let run = move |mode: &Mode| pass_in_machines(mode, packages);
+        Test::new(format!("module/tests/{name}"), set, run).in_machine()
+    };
+    build::ALL.into_iter().map(of).chain(MODULES.into_iter().map(of_module)).collect()
+}
+
+/// Packages that ask more of a kernel than most, whose own tests pass in machines.
+const MODULES: [(&str, Set, &[&str]); 3] = [
+    ("sys", Set::Core, &["golang.org/x/sys/unix", "github.com/gofrs/flock"]),
+    (
+        "net",
+        Set::Core,
+        &[
+            "golang.org/x/net/icmp",
+            "golang.org/x/net/ipv4",
+            "golang.org/x/net/ipv6",
+            "golang.org/x/net/nettest",
+        ],
+    ),
+    ("fsnotify", Set::All, &["github.com/fsnotify/fsnotify"]),
+];
+
+/// Tests that start processes, that root does not pass on Linux either, and of SO_ATTACH_FILTER, which eggos
+/// has not.
+const LEFT_OUT: &str = "TestPidfd|TestPassFD|TestAdd/permission_denied|TestBPF";
+
+fn pass_in_machines(mode: &Mode, packages: &[&str]) -> Result<()> {
+    let Mode::Machine { egg, .. } = mode else { return Ok(()) };
+    let mut command = Command::new(egg);
+    command.args(["test", "-v", "-p=1", "-timeout=10m", "-skip", LEFT_OUT]).args(packages);
+    command.current_dir(build::root().join("go/modules/tests"));
+    command.env("GOENV", "off").env("GOFLAGS", "").env("GOWORK", "off");
+    command.env("GOTOOLCHAIN", format!("go{}", build::NEWEST)).env("CGO_ENABLED", "0");
+    let output = command.output().context("run egg test")?;
+    let (said, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let failures = said.lines().filter(|line| line.trim_start().starts_with("--- FAIL"));
+    let failed: Vec<_> = failures.collect();
+    ensure!(output.status.success() && failed.is_empty(), "{failed:#?}\n{errors}\n{said}");
+    let passed = said.lines().filter(|line| line.starts_with("--- PASS")).count();
+    ensure!(passed >= packages.len(), "only {passed} passed:\n{said}");
+    Ok(())
 }
 
 fn same_as_go(mode: &Mode, version: GoVersion) -> Result<()> {
