@@ -101,6 +101,20 @@ pub fn drain(
     }
 }
 
+/// Repeats `part`, which moves some bytes and is told how many were moved before, until it moves none.
+///
+/// # Errors
+/// Those of `part` before a byte was moved.
+pub fn in_parts(part: &mut dyn FnMut(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
+    let mut total = 0;
+    loop {
+        match go_on(part(total), total)? {
+            0 => return Ok(total),
+            moved => total += moved,
+        }
+    }
+}
+
 /// An error after `total` bytes is told by the next call.
 #[inline]
 fn go_on<T: Default>(result: Result<T, Errno>, total: usize) -> Result<T, Errno> {

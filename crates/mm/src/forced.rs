@@ -2,7 +2,7 @@
 
 use crate::memory::Mm;
 use crate::vma::{Vma, VmaFlags};
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, in_parts};
 use base::{Errno, PAGE_SIZE, UserAddr};
 use hal::memory::Frame;
 use hal::{Access, PageProtection};
@@ -24,27 +24,19 @@ impl Mm {
     /// # Errors
     /// `EIO`: nothing is mapped at `at`, or it cannot be made. What `sink` failed with.
     pub fn read_forced(&self, at: UserAddr, sink: &mut dyn Sink) -> Result<usize, Errno> {
-        let (mut done, mut bounce) = (0, [0; BOUNCE]);
-        while sink.room() > 0 {
+        let mut bounce = [0; BOUNCE];
+        in_parts(&mut |done| {
             let here = at.wrapping_add(done as u64);
             let bytes = bounce.get_mut(..in_page(here, sink.room())).unwrap_or_default();
-            let frame = match self.frame_at(here.page_floor()) {
-                Ok(frame) => frame,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
-            };
-            match frame {
+            if bytes.is_empty() {
+                return Ok(0);
+            }
+            match self.frame_at(here.page_floor())? {
                 Some(frame) => frame.read(here.page_offset() as usize, bytes),
                 None => bytes.fill(0),
             }
-            match sink.put(bytes) {
-                Ok(0) => break,
-                Ok(moved) => done += moved,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
+            sink.put(bytes)
+        })
     }
 
     /// Takes the bytes of `source` to `at`: also to private pages that the program may only read,
@@ -54,22 +46,18 @@ impl Mm {
     /// `EIO`: nothing is mapped at `at`, or it is shared and not for writing. What `source` failed
     /// with.
     pub fn write_forced(&self, at: UserAddr, source: &mut dyn Source) -> Result<usize, Errno> {
-        let (mut done, mut bounce) = (0, [0; BOUNCE]);
-        while source.remaining() > 0 {
+        let mut bounce = [0; BOUNCE];
+        in_parts(&mut |done| {
             let here = at.wrapping_add(done as u64);
             let bytes = bounce.get_mut(..in_page(here, source.remaining())).unwrap_or_default();
-            let moved = self.check_forced(here).and_then(|()| source.take(bytes));
-            let moved = moved.and_then(|count| {
-                self.put_forced(here, bytes.get(..count).unwrap_or_default()).map(|()| count)
-            });
-            match moved {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
+            if bytes.is_empty() {
+                return Ok(0);
             }
-        }
-        Ok(done)
+            self.check_forced(here)?;
+            let count = source.take(bytes)?;
+            self.put_forced(here, bytes.get(..count).unwrap_or_default())?;
+            Ok(count)
+        })
     }
 
     /// The frame of a page. `None`: zeros, where the program may not even look.

@@ -13,7 +13,7 @@ use abi::mman::{
 };
 use abi::number as nr;
 use base::address::USER_END;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, in_parts};
 use base::{Errno, PAGE_SIZE, PageRange, Tid, UserAddr};
 use core::sync::atomic::Ordering;
 use hal::PageProtection;
@@ -411,19 +411,14 @@ fn process_vm(call: &Call<'_>, write: bool) -> Result<usize, Errno> {
     let limit = total(from).min(total(to)).min(MAXIMUM_TRANSFER);
     let (mut source, mut sink) = (UserSource::gather(memory, from), UserSink::scatter(memory, to));
     let mut chunk = [0; CHUNK_BYTES];
-    let mut done = 0;
-    while done < limit {
+    in_parts(&mut |done| {
         let wanted = chunk.get_mut(..CHUNK_BYTES.min(limit - done)).unwrap_or_default();
-        let moved =
-            source.take(wanted).and_then(|count| sink.put(wanted.get(..count).unwrap_or_default()));
-        match moved {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(errno) if done == 0 => return Err(errno),
-            Err(_) => break,
+        if wanted.is_empty() {
+            return Ok(0);
         }
-    }
-    Ok(done)
+        let count = source.take(wanted)?;
+        sink.put(wanted.get(..count).unwrap_or_default())
+    })
 }
 
 /// membarrier(2). Every CPU that runs the program leaves it; coming to the kernel and going back

@@ -44,13 +44,13 @@ struct Driven {
 
 /// A report of more events than that is cut: no device makes such.
 const MOST_GATHERED: usize = 64;
-/// Reports served at once: more come with the next turn.
-const MOST_REPORTS: usize = 64;
+/// Events looked at in one go where no report comes.
+const MOST_LOOKS: usize = 4096;
 
 impl Driven {
     /// The events up to the next report. `None`: there is none yet.
     fn report(&mut self) -> Option<Vec<Event>> {
-        for _ in 0..MOST_GATHERED * MOST_REPORTS {
+        for _ in 0..MOST_LOOKS {
             match self.source.next()? {
                 Event { kind: kind::SYN, .. } => return Some(core::mem::take(&mut self.gathered)),
                 event if self.gathered.len() < MOST_GATHERED => self.gathered.push(event),

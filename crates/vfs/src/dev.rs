@@ -11,7 +11,7 @@ use crate::tree::Vfs;
 use crate::tty::Tty;
 use alloc::sync::Arc;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, in_parts};
 use core::any::Any;
 use hal::memory::Frame;
 use sched::Notifier;
@@ -50,34 +50,18 @@ impl MemoryDevice {
 
 /// Takes everything from a source.
 fn swallow(source: &mut dyn Source) -> Result<usize, Errno> {
-    let mut done = 0;
     let mut bounce = [0; 512];
-    while source.remaining() > 0 {
-        match source.take(&mut bounce) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(errno) if done == 0 => return Err(errno),
-            Err(_) => break,
-        }
-    }
-    Ok(done)
+    in_parts(&mut |_| source.take(&mut bounce))
 }
 
 fn put_random(fill: &RandomHook, sink: &mut dyn Sink) -> Result<usize, Errno> {
-    let mut done = 0;
     let mut bounce = [0; 256];
-    while sink.room() > 0 {
+    in_parts(&mut |_| {
         let count = sink.room().min(bounce.len());
         let bytes = bounce.get_mut(..count).unwrap_or_default();
         fill(bytes);
-        match sink.put(bytes) {
-            Ok(0) => break,
-            Ok(moved) => done += moved,
-            Err(errno) if done == 0 => return Err(errno),
-            Err(_) => break,
-        }
-    }
-    Ok(done)
+        if bytes.is_empty() { Ok(0) } else { sink.put(bytes) }
+    })
 }
 
 impl File for MemoryDevice {

@@ -13,7 +13,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use base::display::{Layout, Surface};
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, in_parts};
 use base::sync::SpinLock;
 use base::{Errno, Instant, PAGE_SIZE};
 use core::any::Any;
@@ -226,57 +226,50 @@ impl File for FrameBuffer {
     }
 
     fn read(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
-        let (mut done, mut bounce) = (0, [0; PART_BYTES]);
-        while sink.room() > 0 {
+        let mut bounce = [0; PART_BYTES];
+        in_parts(&mut |done| {
             let at = offset.saturating_add(done as u64);
             let (inside, room) = (at % PAGE_SIZE, sink.room().min(bounce.len()) as u64);
             let count = room.min(PAGE_SIZE - inside).min(self.bytes().saturating_sub(at)) as usize;
             let bytes = bounce.get_mut(..count).unwrap_or_default();
             if bytes.is_empty() {
-                break;
+                return Ok(0);
             }
             match self.pages.lock().get(&(at / PAGE_SIZE)) {
                 Some(page) => page.frame.read(inside as usize, bytes),
                 None => bytes.fill(0),
             }
-            match sink.put(bytes) {
-                Ok(0) => break,
-                Ok(moved) => done += moved,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
+            sink.put(bytes)
+        })
     }
 
     fn write(&self, offset: u64, source: &mut dyn Source) -> Result<usize, Errno> {
         if offset > self.bytes() {
             return Err(Errno::EFBIG);
         }
-        let (mut done, mut bounce) = (0, [0; PART_BYTES]);
-        while source.remaining() > 0 {
+        let mut bounce = [0; PART_BYTES];
+        in_parts(&mut |done| {
+            if source.remaining() == 0 {
+                return Ok(0);
+            }
             let at = offset.saturating_add(done as u64);
             let inside = at % PAGE_SIZE;
             let room = (PAGE_SIZE - inside).min(self.bytes().saturating_sub(at)) as usize;
             let room = room.min(bounce.len());
             if room == 0 {
-                return if done == 0 { Err(Errno::ENOSPC) } else { Ok(done) };
+                return Err(Errno::ENOSPC);
             }
-            let taken = source.take(bounce.get_mut(..room).unwrap_or_default());
-            let count = match taken {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
-            };
+            let count = source.take(bounce.get_mut(..room).unwrap_or_default())?;
+            if count == 0 {
+                return Ok(0);
+            }
             self.with_page(at / PAGE_SIZE, |page| {
                 page.frame.write(inside as usize, bounce.get(..count).unwrap_or_default());
                 page.dirty = true;
             })?;
             self.active.store(true, Relaxed);
-            done += count;
-        }
-        Ok(done)
+            Ok(count)
+        })
     }
 
     fn is_seekable(&self) -> bool {

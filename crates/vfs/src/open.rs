@@ -14,7 +14,7 @@ use base::Errno;
 use base::io::{Sink, Source};
 use base::sync::{Once, Rank, SpinLock};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// An open file description: a file, an offset, status flags. Descriptors made by dup(2) share it.
 pub struct OpenFile {
@@ -23,7 +23,9 @@ pub struct OpenFile {
     flags: AtomicU32,
     /// Held during reads and writes that use it, so that they do not mix. Page faults never take
     /// it.
-    offset: SpinLock<u64>,
+    /// Whose transfer moves the offset, which others may look at meanwhile.
+    offset_turn: SpinLock<()>,
+    offset: AtomicU64,
     epolls: SpinLock<Vec<Weak<Epoll>>>,
     has_locks: AtomicBool,
     /// Whom it tells by signals: the system-call layer's, kept here as long as the file is open.
@@ -48,7 +50,8 @@ impl OpenFile {
             file,
             place,
             flags: AtomicU32::new(flags.status().bits()),
-            offset: SpinLock::ranked(Rank::Offset, 0),
+            offset_turn: SpinLock::ranked(Rank::Offset, ()),
+            offset: AtomicU64::new(0),
             epolls: SpinLock::new(Vec::new()),
             has_locks: AtomicBool::new(false),
             owner: Once::new(),
@@ -165,10 +168,11 @@ impl OpenFile {
         if !file.is_seekable() {
             return file.read(0, sink);
         }
-        let mut offset = self.offset.lock();
-        let count = file.read(*offset, sink)?;
-        *offset += count as u64;
-        drop(offset);
+        let count = self.with_offset(|offset| {
+            let count = file.read(*offset, sink)?;
+            *offset += count as u64;
+            Ok(count)
+        })?;
         self.tell(count, Event::ACCESS);
         Ok(count)
     }
@@ -187,17 +191,16 @@ impl OpenFile {
             // Not even to the end: `O_APPEND` moves the offset only with bytes.
             return Ok(0);
         }
-        let mut offset = self.offset.lock();
-        let count = if self.flags().contains(OpenFlags::APPEND) {
-            let (count, end) = file.append(source)?;
-            *offset = end;
-            count
-        } else {
+        let count = self.with_offset(|offset| {
+            if self.flags().contains(OpenFlags::APPEND) {
+                let (count, end) = file.append(source)?;
+                *offset = end;
+                return Ok(count);
+            }
             let count = file.write(*offset, source)?;
             *offset += count as u64;
-            count
-        };
-        drop(offset);
+            Ok(count)
+        })?;
         self.tell(count, Event::MODIFY);
         Ok(count)
     }
@@ -244,9 +247,10 @@ impl OpenFile {
         if !file.is_seekable() {
             return Err(Errno::ESPIPE);
         }
-        let mut position = self.offset.lock();
-        *position = file.seek(*position, whence, offset)?;
-        Ok(*position)
+        self.with_offset(|position| {
+            *position = file.seek(*position, whence, offset)?;
+            Ok(*position)
+        })
     }
 
     /// fallocate(2). The order of the checks is Linux's (vfs_fallocate).
@@ -271,22 +275,19 @@ impl OpenFile {
     }
 
     /// Runs `step` on the offset, which no other call changes meanwhile (getdents64, sendfile).
+    #[inline]
     pub fn with_offset<T>(&self, step: impl FnOnce(&mut u64) -> T) -> T {
-        step(&mut self.offset.lock())
+        let _turn = self.offset_turn.lock();
+        let mut offset = self.offset.load(Ordering::Relaxed);
+        let result = step(&mut offset);
+        self.offset.store(offset, Ordering::Relaxed);
+        result
     }
 
-    /// The offset as it is now, for who only shows it: without waiting for a transfer to end, which may
-    /// be the one that asks. 0: one does not end.
+    /// The offset, as the last transfer that ended left it.
     #[must_use]
     pub fn position(&self) -> u64 {
-        const PATIENCE: u32 = 1000;
-        for _ in 0..PATIENCE {
-            if let Some(offset) = self.offset.try_lock() {
-                return *offset;
-            }
-            core::hint::spin_loop();
-        }
-        0
+        self.offset.load(Ordering::Relaxed)
     }
 
     #[inline]

@@ -148,10 +148,7 @@ impl Engine {
             if let Some(connection) = self.connection(id) {
                 connection.urgent = urgent;
             }
-            return match self.tcp_receive(id, sink, peek) {
-                Err(Errno::EAGAIN) => self.nothing_more(id),
-                other => other,
-            };
+            return self.tcp_receive_behind(id, sink, peek);
         }
         let (taken, arrived) = (connection.taken(), connection.arrived());
         let Some(urgent) = urgent.filter(|urgent| urgent.position >= taken) else {
@@ -167,10 +164,7 @@ impl Engine {
             seen.and_then(|seen| if seen > 1 { Ok(seen - 1) } else { self.nothing_more(id) })
         } else {
             self.tcp_receive(id, &mut Part { sink: &mut *sink, skip: 1, room: 0 }, false)?;
-            return match self.tcp_receive(id, sink, false) {
-                Err(Errno::EAGAIN) => self.nothing_more(id),
-                other => other,
-            };
+            return self.tcp_receive_behind(id, sink, false);
         };
         if let Some(connection) = self.connection(id)
             && connection.urgent.is_none()
@@ -179,6 +173,19 @@ impl Engine {
             connection.urgent = Some(urgent);
         }
         result
+    }
+
+    /// As `tcp_receive`, after a byte that no reader gets.
+    fn tcp_receive_behind(
+        &mut self,
+        id: Id,
+        sink: &mut dyn Sink,
+        peek: bool,
+    ) -> Result<usize, Errno> {
+        match self.tcp_receive(id, sink, peek) {
+            Err(Errno::EAGAIN) => self.nothing_more(id),
+            other => other,
+        }
     }
 
     /// What a reader hears who has all: the end, or that there may come more.

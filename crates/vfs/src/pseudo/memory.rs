@@ -7,7 +7,7 @@ use crate::inode::Inode;
 use crate::metadata::Metadata;
 use alloc::sync::Arc;
 use base::Errno;
-use base::io::{Sink, Source};
+use base::io::{Sink, Source, in_parts};
 use core::any::Any;
 
 /// Which of the two.
@@ -49,16 +49,13 @@ impl MemoryFile {
             return Err(Errno::EINVAL);
         }
         let source = self.inode.source()?;
-        let (first, mut done) = (offset / ENTRY, 0);
-        while sink.room() >= ENTRY as usize && first + done < ENTRIES {
-            let entry = source.page_entry(first + done);
-            match sink.put(&entry.to_le_bytes()) {
-                Ok(_) => done += 1,
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
+        in_parts(&mut |done| {
+            let at = offset.saturating_add(done as u64) / ENTRY;
+            if sink.room() < ENTRY as usize || at >= ENTRIES {
+                return Ok(0);
             }
-        }
-        Ok((done * ENTRY) as usize)
+            sink.put(&source.page_entry(at).to_le_bytes())
+        })
     }
 }
 
