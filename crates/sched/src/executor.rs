@@ -326,6 +326,15 @@ impl Spawner {
         self.queues.queues.iter().map(|queue| queue.length.load(Relaxed)).sum()
     }
 
+    /// How many tasks are runnable or run on other CPUs than this one.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        let idle = self.queues.idle.load(Relaxed).count_ones() as usize;
+        let others = self.queues.queues.len() - 1;
+        let yielded = self.queues.of(hal::cpu::current()).yielded.lock().is_some();
+        self.runnable() + usize::from(yielded) + others.saturating_sub(idle)
+    }
+
     /// Calls a CPU that has nothing to do if tasks wait for this one, which is about to be busy.
     #[inline]
     pub fn share(&self) {

@@ -260,6 +260,7 @@ fn sysinfo(call: &mut Call<'_>) -> Outcome {
     let threads = call.process().threads.lock().len();
     let information = SystemInformation {
         uptime_seconds: hal::clock::now().nanoseconds() / 1_000_000_000,
+        loads: call.process().machine.load.with_16_bits(),
         total_bytes: memory.total * base::PAGE_SIZE,
         free_bytes: memory.free * base::PAGE_SIZE,
         threads: u16::try_from(threads).unwrap_or(u16::MAX),

@@ -29,6 +29,7 @@ pub mod futex2;
 pub mod identity;
 pub mod information;
 mod io_counts;
+mod load;
 pub mod machine;
 pub mod mapped_file;
 pub mod memory;

@@ -1,5 +1,6 @@
 //! What the machine offers to the process: time, tasks, randomness, its words to the outside.
 
+use crate::load::Load;
 use crate::random::Random;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -31,6 +32,7 @@ pub struct Machine {
     pub trace: bool,
     /// /proc/sys/kernel/random/boot_id.
     pub boot_id: [u8; 16],
+    pub(crate) load: Load,
     network: Once<Arc<Stack>>,
     /// When the turn of the task that runs on each CPU ends.
     slice_ends: Box<[AtomicU64]>,
@@ -59,6 +61,7 @@ impl Machine {
             cpus,
             trace,
             boot_id,
+            load: Load::new(),
             network,
             slice_ends,
         })
@@ -114,6 +117,15 @@ impl Machine {
     pub fn arm_turn(&self) {
         let slice_end = Instant::from_nanoseconds(self.slice_end().load(Ordering::Relaxed));
         hal::clock::arm(Some(self.timers.earliest().min(slice_end)));
+    }
+
+    /// Keeps the load averages. Called before what is due at `now` makes tasks runnable: those that
+    /// are have been so for a while.
+    #[inline]
+    pub fn count_load(&self, now: Instant) {
+        if self.load.is_due(now) {
+            self.load.count(now, self.spawner.active());
+        }
     }
 
     /// A task's turn starts.

@@ -276,20 +276,26 @@ impl Process {
             let _ = writeln!(text, "cpu{cpu} {} 0 0 {} 0 0 0 0 0 0", busy / share, idle / share);
         }
         let booted = hal::clock::wall(Instant::ZERO).seconds();
-        let threads = self.threads.lock().len();
+        // With the thread that asks.
+        let running = self.machine.spawner.active() + 1;
         let _ = write!(
             text,
-            "intr 0\nctxt 0\nbtime {booted}\nprocesses 1\nprocs_running {threads}\n\
+            "intr 0\nctxt 0\nbtime {booted}\nprocesses 1\nprocs_running {running}\n\
              procs_blocked 0\n"
         );
         text
     }
 
-    /// There is no history: the tasks runnable now stand for all three averages.
     fn load_average(&self) -> String {
-        let runnable = self.machine.spawner.runnable() + 1;
+        let mut text = String::new();
+        for average in self.machine.load.hundredths() {
+            let _ = write!(text, "{}.{:02} ", average / 100, average % 100);
+        }
+        // With the thread that asks.
+        let running = self.machine.spawner.active() + 1;
         let threads = self.threads.lock().len();
-        format!("{runnable}.00 {runnable}.00 {runnable}.00 {runnable}/{threads} {PROCESS_ID}\n")
+        let _ = writeln!(text, "{running}/{threads} {PROCESS_ID}");
+        text
     }
 }
 

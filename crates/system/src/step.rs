@@ -77,6 +77,7 @@ impl System {
             self.target.terminate();
         }
         let now = clock::now();
+        self.machine.count_load(now);
         if let Some(keys) = &self.keys {
             keys.serve(now, pending, &self.console.tty);
         }
