@@ -20,10 +20,13 @@ mod symbols;
 const TARGET: &str = "x86_64-unknown-none";
 const PROFILE: &str = "kernel";
 /// The one list of compiler flags for the kernel. `chacha20`, `sha2` and `aes` must not choose
-/// vector code at run time: it would corrupt the program's registers.
-const FLAGS: [&str; 8] = [
+/// vector code at run time: it would corrupt the program's registers. Functions of the same instructions
+/// (a collection's, for two kinds of pointers) are linked once; a trace names them by either name, and
+/// no code here compares addresses of functions.
+const FLAGS: [&str; 9] = [
     "-Crelocation-model=static",
     "-Cforce-frame-pointers=yes",
+    "-Clink-arg=--icf=all",
     "--cfg",
     "chacha20_backend=\"soft\"",
     "--cfg",
