@@ -1,9 +1,12 @@
 // Timers, tickers, sleeps, deadlines and clocks. Upper limits are generous: an emulated machine on a
 // busy host is slow, but nothing may come early and nothing may be lost.
+//
+//	-many N    goroutines that sleep at once (1,000)
 package main
 
 import (
 	"context"
+	"flag"
 	"runtime"
 	"sort"
 	"sync"
@@ -14,13 +17,16 @@ import (
 
 const late = 5 * time.Second
 
+var sleepers = flag.Int("many", 1000, "goroutines that sleep at once")
+
 func main() {
+	flag.Parse()
 	check.Within("sleep", time.Minute, sleep)
 	check.Within("order", time.Minute, order)
 	check.Within("ticker", time.Minute, ticker)
 	check.Within("stop and reset", time.Minute, stopAndReset)
 	check.Within("context", time.Minute, contexts)
-	check.Within("many", time.Minute, many)
+	check.Within("many", 10*time.Minute, many)
 	check.Within("clocks", time.Minute, clocks)
 	check.Within("busy", time.Minute, busy)
 	check.Done()
@@ -96,8 +102,8 @@ func contexts() {
 
 // many: a thousand sleepers, none early, none lost.
 func many() {
-	results := make(chan bool, 1000)
-	for i := 0; i < 1000; i++ {
+	results := make(chan bool, *sleepers)
+	for i := 0; i < *sleepers; i++ {
 		want := time.Duration(i%50) * time.Millisecond
 		go func() {
 			start := time.Now()
@@ -106,7 +112,7 @@ func many() {
 		}()
 	}
 	early := 0
-	for i := 0; i < 1000; i++ {
+	for i := 0; i < *sleepers; i++ {
 		if !<-results {
 			early++
 		}

@@ -1,5 +1,5 @@
 //! Programs that take more than a moment: the profile of a known mix, system calls at random, a million
-//! descriptors.
+//! descriptors, everything at once for half an hour.
 
 use std::time::Duration;
 
@@ -33,6 +33,23 @@ pub(super) fn tests() -> Vec<Test> {
     }
     let run = fuzz(build::NEWEST, "2", "20000000", 300 * MINUTE);
     tests.push(Test::new("fuzz/twenty-million".into(), Set::All, run).in_machine());
+    for cpus in ["1", "2", "4"] {
+        let run = move |mode: &_| {
+            let elf = build::go("programs/stress", build::NEWEST, Variant::Plain)?;
+            Vm::of(&elf, mode)
+                .flags(["--cpus", cpus])
+                .memory("256M")
+                .args(["-for", "30m"])
+                .run(120 * MINUTE)
+        };
+        tests.push(Test::new(format!("stress/{cpus}/half-an-hour"), Set::All, run).in_machine());
+    }
+    let run = |mode: &_| {
+        let elf = build::go("programs/timers", build::NEWEST, Variant::Plain)?;
+        let args = ["-many", "100000"];
+        Vm::of(&elf, mode).flags(["--cpus", "2"]).memory("1G").args(args).run(30 * MINUTE)
+    };
+    tests.push(Test::new("timers/100000".into(), Set::All, run).in_machine());
     // Few hosts allow a program so many.
     let descriptors = Test::new("descriptors".into(), Set::Core, |mode| {
         let elf = build::go("programs/descriptors", build::NEWEST, Variant::Plain)?;
