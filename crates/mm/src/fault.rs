@@ -5,6 +5,7 @@ use crate::memory::{Mm, State};
 use crate::vma::{Source, Vma, VmaFlags, need};
 use alloc::sync::Arc;
 use base::{Errno, PAGE_SIZE, PageRange, UserAddr};
+use core::sync::atomic::Ordering;
 use hal::memory::Frame;
 use hal::space::LargeFrame;
 use hal::{Access, OutOfMemory, PageFault, PageProtection};
@@ -79,11 +80,16 @@ impl Mm {
     /// # Errors
     /// What the program must be told.
     pub fn fault(&self, fault: &PageFault) -> Result<(), FaultError> {
-        self.touch(fault.address, fault.access)
+        self.make_present(fault.address, fault.access)
     }
 
-    /// Makes the page at `address` present for `access`.
+    /// Makes the page at `address` present for `access` of the kernel.
     pub(crate) fn touch(&self, address: UserAddr, access: Access) -> Result<(), FaultError> {
+        self.kernel_touches.fetch_add(1, Ordering::Relaxed);
+        self.make_present(address, access)
+    }
+
+    fn make_present(&self, address: UserAddr, access: Access) -> Result<(), FaultError> {
         let page = address.page_floor();
         let mut large = true;
         for _ in 0..ATTEMPTS {

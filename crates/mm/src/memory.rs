@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use base::address::USER_END;
 use base::sync::{Rank, SpinLock};
 use base::{Errno, PAGE_SIZE, PageRange, UserAddr};
+use core::sync::atomic::{AtomicU64, Ordering};
 use hal::OutOfMemory;
 use hal::memory::Frame;
 use hal::space::AddressSpace;
@@ -84,6 +85,8 @@ pub struct Mm {
     /// A page of zeros, for reads of read-only anonymous memory.
     pub(crate) zero: Frame,
     pub(crate) state: SpinLock<State>,
+    /// How often the kernel touched a page for the program that had to be made.
+    pub(crate) kernel_touches: AtomicU64,
 }
 
 impl Mm {
@@ -97,6 +100,7 @@ impl Mm {
             layout: Layout::new(seed),
             zero: Frame::zeroed()?,
             state: SpinLock::ranked(Rank::Memory, State::default()),
+            kernel_touches: AtomicU64::new(0),
         }))
     }
 
@@ -104,6 +108,13 @@ impl Mm {
     #[must_use]
     pub fn space(&self) -> &AddressSpace {
         &self.space
+    }
+
+    /// Pages made because the kernel touched them for the program: copies, mlock(2). Faults of the
+    /// program itself are not among them.
+    #[must_use]
+    pub fn kernel_touches(&self) -> u64 {
+        self.kernel_touches.load(Ordering::Relaxed)
     }
 
     /// Where things lie.

@@ -263,7 +263,7 @@ impl Sending {
             if self.thread.process.is_exiting() {
                 break;
             }
-            if self.thread.process.machine.yield_due() {
+            if self.thread.process.machine.yield_due(hal::clock::now()) {
                 return Ok(Progress::TurnOver);
             }
         }

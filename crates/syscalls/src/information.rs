@@ -68,6 +68,7 @@ const RLIMIT_FSIZE: usize = 1;
 const RLIMIT_DATA: usize = 2;
 const RLIMIT_STACK: usize = 3;
 const RLIMIT_CORE: usize = 4;
+const RLIMIT_RSS: usize = 5;
 const RLIMIT_NPROC: usize = 6;
 const RLIMIT_NOFILE: usize = 7;
 const RLIMIT_MEMLOCK: usize = 8;
@@ -133,6 +134,11 @@ impl Limits {
     /// The soft limit of a file's length, in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.0[RLIMIT_FSIZE].soft
+    }
+
+    /// The soft limit of memory that is present, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        self.0[RLIMIT_RSS].soft
     }
 
     /// The soft limit of signals that wait in queues.

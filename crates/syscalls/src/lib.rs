@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod accounting;
 pub mod call;
 mod credentials;
 pub mod directory;

@@ -1,5 +1,6 @@
 //! What the machine offers to the process: time, tasks, randomness, its words to the outside.
 
+use crate::accounting::CpuTime;
 use crate::load::Load;
 use crate::random::Random;
 use alloc::boxed::Box;
@@ -7,7 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use base::Instant;
 use base::sync::Once;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use net::{Stack, StackConfig};
 use sched::{Spawner, Timers};
@@ -34,8 +35,8 @@ pub struct Machine {
     pub boot_id: [u8; 16],
     pub(crate) load: Load,
     network: Once<Arc<Stack>>,
-    /// When the turn of the task that runs on each CPU ends.
-    slice_ends: Box<[AtomicU64]>,
+    /// The time of each CPU.
+    pub(crate) cpu_times: Box<[CpuTime]>,
 }
 
 impl Machine {
@@ -51,7 +52,7 @@ impl Machine {
     ) -> Arc<Self> {
         let mut boot_id = [0; 16];
         random.fill(&mut boot_id);
-        let slice_ends = (0..cpus.max(1)).map(|_| AtomicU64::new(0)).collect();
+        let cpu_times = (0..cpus.max(1)).map(|_| CpuTime::default()).collect();
         let network = Once::new();
         Arc::new(Self {
             timers,
@@ -63,7 +64,7 @@ impl Machine {
             boot_id,
             load: Load::new(),
             network,
-            slice_ends,
+            cpu_times,
         })
     }
 
@@ -108,15 +109,15 @@ impl Machine {
         crate::socket_proc::text(self.network(), file)
     }
 
-    fn slice_end(&self) -> &AtomicU64 {
-        &self.slice_ends[hal::cpu::current().0 as usize % self.slice_ends.len()]
+    /// The time of this CPU.
+    pub(crate) fn cpu_time(&self) -> &CpuTime {
+        &self.cpu_times[hal::cpu::current().0 as usize % self.cpu_times.len()]
     }
 
     /// This CPU is about to run the program for a turn: arms the timer for the next thing to come,
     /// the end of the turn or a deadline. What comes up during the turn arms it sooner.
     pub fn arm_turn(&self) {
-        let slice_end = Instant::from_nanoseconds(self.slice_end().load(Ordering::Relaxed));
-        hal::clock::arm(Some(self.timers.earliest().min(slice_end)));
+        hal::clock::arm(Some(self.timers.earliest().min(self.cpu_time().turn_end())));
     }
 
     /// Keeps the load averages. Called before what is due at `now` makes tasks runnable: those that
@@ -128,25 +129,29 @@ impl Machine {
         }
     }
 
-    /// A task's turn starts.
-    pub fn begin_turn(&self, now: Instant) {
-        self.slice_end().store((now + SLICE).nanoseconds(), Ordering::Relaxed);
+    /// A task's turn starts. True when [`crate::process::Process::look`] must follow.
+    #[inline]
+    #[must_use]
+    pub fn begin_turn(&self, now: Instant) -> bool {
+        self.cpu_time().begin_turn(now, now + SLICE)
+    }
+
+    /// This CPU has nothing to do from `now` on.
+    pub fn begin_idle(&self, now: Instant) {
+        self.cpu_time().begin_idle(now);
     }
 
     /// The running task's turn ends at `deadline` if not before.
     pub fn shorten_turn(&self, deadline: Instant) {
-        self.slice_end().fetch_min(deadline.nanoseconds(), Ordering::Relaxed);
+        self.cpu_time().slice_end.fetch_min(deadline.nanoseconds(), Ordering::Relaxed);
         hal::clock::arm_sooner(deadline);
     }
 
     /// True when the running task should let others run: devices, timers, or its turn is over.
     #[must_use]
-    pub fn yield_due(&self) -> bool {
-        if hal::irq::any_pending() {
-            return true;
-        }
-        let now = hal::clock::now();
-        self.timers.earliest() <= now
-            || now.nanoseconds() >= self.slice_end().load(Ordering::Relaxed)
+    pub fn yield_due(&self, now: Instant) -> bool {
+        hal::irq::any_pending()
+            || self.timers.earliest() <= now
+            || now.nanoseconds() >= self.cpu_time().slice_end.load(Ordering::Relaxed)
     }
 }

@@ -1,5 +1,6 @@
 //! What /proc tells about the process (proc(5)).
 
+use crate::accounting::{Counter, CpuTime};
 use crate::credentials::Credentials;
 use crate::information::{BUILD, Limits, RELEASE};
 use crate::process::{PROCESS_ID, Process};
@@ -14,6 +15,9 @@ use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use vfs::pseudo::{ProcFile, ProcSource};
 use vfs::{FdTable, InodeRef};
+
+/// Nanoseconds of a clock tick (1/100 s), in which /proc counts.
+const TICK_NANOSECONDS: u64 = 10_000_000;
 
 /// The process as /proc sees it.
 impl ProcSource for Process {
@@ -41,13 +45,13 @@ impl ProcSource for Process {
         self.launch.executable.clone()
     }
 
-    fn content(&self, file: ProcFile, thread: Tid) -> Vec<u8> {
+    fn content(&self, file: ProcFile, thread: Tid, whole: bool) -> Vec<u8> {
         let text = match file {
             ProcFile::Auxv => return self.launch.auxiliary_vector.clone(),
             ProcFile::Cmdline => return zero_separated(&self.launch.arguments),
             ProcFile::Environ => return zero_separated(&self.launch.environment),
             ProcFile::Comm => format!("{}\n", self.name_of(thread)),
-            ProcFile::Io => self.io_of(thread).text(),
+            ProcFile::Io => self.io_of(thread, whole).text(),
             ProcFile::Limits => limits(&self.limits.lock()),
             // Nobody logged in.
             ProcFile::LoginUser => format!("{}", u32::MAX),
@@ -55,11 +59,14 @@ impl ProcSource for Process {
             ProcFile::Smaps => written(|out| self.memory.smaps(out)),
             ProcFile::SmapsRollup => written(|out| self.memory.smaps_rollup(out)),
             ProcFile::OomScoreAdj => String::from("0\n"),
-            ProcFile::Stat => self.stat(thread),
+            ProcFile::Stat => self.stat(thread, whole),
+            ProcFile::SchedStat => self.sched_stat(thread),
             ProcFile::Statm => self.statm(),
             ProcFile::Status => self.status(thread),
             ProcFile::TimerSlack => self.timer_slack_of(thread),
             ProcFile::SystemStat => self.system_stat(),
+            ProcFile::Uptime => self.uptime(),
+            ProcFile::VmStat => self.vm_stat(),
             ProcFile::FileCount => {
                 let most = hal::memory::statistics().total * base::PAGE_SIZE / 1024;
                 format!("{}\t0\t{most}\n", self.files.open_count())
@@ -133,10 +140,9 @@ impl Process {
         self.thread(tid).or_else(|| self.threads.lock().values().next().cloned())
     }
 
-    /// What a thread read and wrote; the first stands for the process, ended threads included. That is
-    /// not what Linux tells of the first in its own directory, which nobody asks for.
-    fn io_of(&self, tid: Tid) -> crate::io_counts::Sum {
-        if let Some(thread) = self.thread(tid).filter(|_| tid.0 != PROCESS_ID.0) {
+    /// What a thread read and wrote, or all of them, ended ones included.
+    fn io_of(&self, tid: Tid, whole: bool) -> crate::io_counts::Sum {
+        if let Some(thread) = self.thread(tid).filter(|_| !whole) {
             return thread.io.sum();
         }
         let threads: Vec<_> = self.threads.lock().values().cloned().collect();
@@ -160,23 +166,59 @@ impl Process {
         program.chars().take(15).collect()
     }
 
-    /// Clock ticks (1/100 s) that the process ran.
-    fn running_ticks(&self) -> u64 {
-        self.running_time(hal::clock::now()).as_nanos() as u64 / 10_000_000
+    /// R or S, and what goes with it in status.
+    fn state_of(&self, tid: Tid) -> &'static str {
+        let sleeps =
+            |thread: Arc<Thread>| !thread.running.is_running() && !thread.usage.waits_for_turn();
+        if self.any_thread(tid).is_some_and(sleeps) { "S (sleeping)" } else { "R (running)" }
     }
 
-    fn stat(&self, tid: Tid) -> String {
+    fn stat(&self, tid: Tid, whole: bool) -> String {
         let memory = self.memory.statistics();
-        let started = self.started.nanoseconds() / 10_000_000;
+        let started = self.started.nanoseconds() / TICK_NANOSECONDS;
         let threads = self.threads.lock().len();
         let (virtual_bytes, resident) =
             (memory.virtual_bytes, memory.resident_bytes / base::PAGE_SIZE);
-        let (name, ticks) = (self.name_of(tid), self.running_ticks());
+        let (name, state) = (self.name_of(tid), &self.state_of(tid)[..1]);
+        let (counts, times) = self.usage(self.thread(tid).filter(|_| !whole).as_deref());
+        let nice = self.any_thread(tid).map_or(0, |thread| thread.settings.lock().nice);
+        let resident_limit = self.limits.lock().resident();
         format!(
-            "{tid} ({name}) R 1 {PROCESS_ID} {PROCESS_ID} 1025 {PROCESS_ID} 4194304 0 0 0 0 \
-             {ticks} 0 0 0 20 0 {threads} 0 {started} {virtual_bytes} {resident} \
-             18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+            "{tid} ({name}) {state} 1 {PROCESS_ID} {PROCESS_ID} 1025 {PROCESS_ID} 4194304 {} 0 0 0 \
+             {} {} 0 0 {} {nice} {threads} 0 {started} {virtual_bytes} {resident} \
+             {resident_limit} 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            counts.get(Counter::Faults),
+            times.user / TICK_NANOSECONDS,
+            times.system / TICK_NANOSECONDS,
+            20 + nice,
         )
+    }
+
+    /// Time on a CPU, time of waiting for others who had it, turns. Of a thread that was woken it is
+    /// not known how long it waited.
+    fn sched_stat(&self, tid: Tid) -> String {
+        let Some(thread) = self.any_thread(tid) else { return String::new() };
+        let counts = thread.counts(hal::clock::now());
+        let [ran, waited] = [Counter::Ran, Counter::Waited].map(|counter| counts.get(counter));
+        format!("{ran} {waited} {}\n", counts.turns())
+    }
+
+    /// Up since, and the idle time of all CPUs.
+    fn uptime(&self) -> String {
+        let now = hal::clock::now();
+        let idle: u64 = self.machine.cpu_times.iter().map(|cpu| cpu.times(now).1).sum();
+        let mut text = String::new();
+        for (time, end) in [(now.nanoseconds(), ' '), (idle, '\n')] {
+            let hundredths = time / TICK_NANOSECONDS;
+            let _ = write!(text, "{}.{:02}{end}", hundredths / 100, hundredths % 100);
+        }
+        text
+    }
+
+    fn vm_stat(&self) -> String {
+        let free = hal::memory::statistics().free;
+        let faults = self.counts(hal::clock::now()).get(Counter::Faults);
+        format!("nr_free_pages {free}\npgfault {faults}\npgmajfault 0\n")
     }
 
     fn statm(&self) -> String {
@@ -207,11 +249,14 @@ impl Process {
         let shared_pending = self.pending.lock().set();
         let threads = self.threads.lock().len();
         let cpus = (1_u64 << self.machine.cpus.min(63)) - 1;
+        let state = self.state_of(tid);
+        let counts = self.any_thread(tid).map(|thread| thread.counts(hal::clock::now()));
+        let counts = counts.unwrap_or_default();
         let mut text = format!("Name:\t{}\nUmask:\t", self.name_of(tid));
         let _ = writeln!(text, "{:04o}", self.umask.load(Ordering::Relaxed));
         let _ = write!(
             text,
-            "State:\tR (running)\nTgid:\t{PROCESS_ID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t1\n\
+            "State:\t{state}\nTgid:\t{PROCESS_ID}\nNgid:\t0\nPid:\t{tid}\nPPid:\t1\n\
              TracerPid:\t0\nUid:\t{0}\t{1}\t{12}\t{13}\nGid:\t{2}\t{3}\t{14}\t{15}\nFDSize:\t{4}\n\
              Groups:\t{groups} \nVmPeak:\t{5:8} kB\nVmSize:\t{6:8} kB\nVmLck:\t{7:8} kB\n\
              VmHWM:\t{8:8} kB\nVmRSS:\t{8:8} kB\nRssAnon:\t{8:8} kB\nRssFile:\t       0 kB\n\
@@ -242,13 +287,15 @@ impl Process {
              SigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t{:016x}\n\
              CapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\n\
              NoNewPrivs:\t{}\nSeccomp:\t0\nCpus_allowed:\t{cpus:x}\nMems_allowed:\t1\n\
-             voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+             voluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
             capabilities.inheritable,
             capabilities.permitted,
             capabilities.effective,
             capabilities.bounding,
             capabilities.ambient,
             u8::from(no_new_privileges),
+            counts.voluntary(),
+            counts.get(Counter::Involuntary),
         );
         text
     }
@@ -267,20 +314,35 @@ impl Process {
     }
 
     fn system_stat(&self) -> String {
-        let busy = self.running_ticks();
-        let up = hal::clock::now().nanoseconds() / 10_000_000 * u64::from(self.machine.cpus);
-        let idle = up.saturating_sub(busy);
-        let mut text = format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n");
-        for cpu in 0..self.machine.cpus {
-            let share = u64::from(self.machine.cpus);
-            let _ = writeln!(text, "cpu{cpu} {} 0 0 {} 0 0 0 0 0 0", busy / share, idle / share);
+        let now = hal::clock::now();
+        let cpus = &self.machine.cpu_times;
+        let mut rows = alloc::vec![[0; 3]];
+        for cpu in cpus {
+            let (times, idle) = cpu.times(now);
+            let row = [times.user, times.system, idle];
+            for (sum, time) in rows[0].iter_mut().zip(row) {
+                *sum += time;
+            }
+            rows.push(row);
         }
+        let mut text = String::new();
+        for (at, row) in rows.iter().enumerate() {
+            let _ = match at.checked_sub(1) {
+                None => write!(text, "cpu "),
+                Some(cpu) => write!(text, "cpu{cpu}"),
+            };
+            let [user, system, idle] = row.map(|time| time / TICK_NANOSECONDS);
+            let _ = writeln!(text, " {user} 0 {system} {idle} 0 0 0 0 0 0");
+        }
+        let counts = self.counts(now);
+        let idles: u64 = cpus.iter().map(CpuTime::idles).sum();
+        let switches = counts.voluntary() + counts.get(Counter::Involuntary) + idles;
         let booted = hal::clock::wall(Instant::ZERO).seconds();
         // With the thread that asks.
         let running = self.machine.spawner.active() + 1;
         let _ = write!(
             text,
-            "intr 0\nctxt 0\nbtime {booted}\nprocesses 1\nprocs_running {running}\n\
+            "intr 0\nctxt {switches}\nbtime {booted}\nprocesses 1\nprocs_running {running}\n\
              procs_blocked 0\n"
         );
         text

@@ -1,5 +1,6 @@
 //! The process: the one program that the machine runs.
 
+use crate::accounting::{Counter, Ended};
 use crate::machine::Machine;
 use crate::signal::{Action, Pending, SignalInfo};
 use crate::thread::Thread;
@@ -10,8 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::sync::{Rank, SpinLock};
 use base::{CpuId, Errno, Instant, Pid, Signal, Tid};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use core::time::Duration;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use mm::Mm;
 use sched::{Affinity, FutexTable, Notifier, PollEvents, WaitQueue};
 use vfs::{FdTable, InodeRef, Vfs};
@@ -104,8 +104,8 @@ pub struct Process {
     pub(crate) thread_ended: Arc<Notifier>,
     /// setitimer(2), timer_create(2).
     pub(crate) timers: ProcessTimers,
-    /// Running time of threads that ended, in nanoseconds.
-    ended_time: AtomicU64,
+    /// What threads that ended used.
+    pub(crate) ended_usage: Ended,
     /// What threads that ended read and wrote.
     pub(crate) ended_io: SpinLock<crate::io_counts::Sum>,
     /// Whose turn it is on each CPU.
@@ -151,7 +151,7 @@ impl Process {
             signal_sent: Arc::new(Notifier::new()),
             thread_ended: Arc::new(Notifier::new()),
             timers: ProcessTimers::new(own),
-            ended_time: AtomicU64::new(0),
+            ended_usage: Ended::default(),
             ended_io: SpinLock::default(),
             on_cpu: [const { AtomicU32::new(0) }; CpuId::COUNT_MAX],
             next_tid: AtomicU32::new(PROCESS_ID.0),
@@ -174,8 +174,7 @@ impl Process {
         let last = {
             let mut threads = self.threads.lock();
             if let Some(thread) = threads.remove(&tid) {
-                let time = thread.running.at(hal::clock::now());
-                self.ended_time.fetch_add(time, Ordering::Relaxed);
+                self.count_ended(&thread);
                 let mut sum = self.ended_io.lock();
                 *sum = *sum + thread.io.sum();
             }
@@ -201,6 +200,7 @@ impl Process {
         if let Some(slot) = self.on_cpu.get(hal::cpu::current().0 as usize) {
             slot.store(thread.tid.0, Ordering::Relaxed);
         }
+        thread.usage.count(Counter::Turns, 1);
         self.timers.turn(thread, now);
     }
 
@@ -208,12 +208,6 @@ impl Process {
     pub(crate) fn current_thread(&self) -> Option<Arc<Thread>> {
         let slot = self.on_cpu.get(hal::cpu::current().0 as usize)?;
         self.thread(Tid(slot.load(Ordering::Relaxed)))
-    }
-
-    /// How long all threads ran, those that ended included.
-    pub(crate) fn running_time(&self, now: Instant) -> Duration {
-        let live: u64 = self.threads.lock().values().map(|thread| thread.running.at(now)).sum();
-        Duration::from_nanos(live + self.ended_time.load(Ordering::Relaxed))
     }
 
     /// The ids of all threads, ascending.

@@ -1,5 +1,6 @@
 //! A thread, and its life.
 
+use crate::accounting::{Counter, Mode, Usage};
 use crate::call::{Failure, Restart, Waiting};
 use crate::credentials::Credentials;
 use crate::dispatch::{self, Step};
@@ -39,6 +40,8 @@ pub struct Thread {
     pub(crate) clear_on_exit: AtomicU64,
     /// How long it ran, in the program and in the kernel.
     pub(crate) running: RunningTime,
+    /// What it used beside time.
+    pub(crate) usage: Usage,
     /// What it read and wrote.
     pub(crate) io: IoCounts,
     /// Who it is.
@@ -101,6 +104,7 @@ impl Thread {
             sleeper: SpinLock::new(None),
             clear_on_exit: AtomicU64::new(0),
             running: RunningTime::default(),
+            usage: Usage::default(),
             io: IoCounts::default(),
             credentials: SpinLock::default(),
             settings: SpinLock::default(),
@@ -144,6 +148,13 @@ impl Thread {
             *overrun = timer.delivered(hal::clock::now());
         }
         Some(info)
+    }
+
+    /// Lets every other runnable task run once.
+    pub(crate) async fn yield_now(&self) {
+        let before = self.usage.put_off(&self.process.machine);
+        sched::yield_now().await;
+        self.usage.goes_on(&self.process.machine, &before);
     }
 
     /// Makes the thread look at its signals before the program goes on, and ends its sleep if
@@ -327,7 +338,7 @@ async fn run_body(thread: Arc<Thread>, mut user: UserContext) {
                 thread.sleeper.lock().take();
                 dispatch::woken(&thread, &mut user, result);
             }
-            Stop::Yield => sched::yield_now().await,
+            Stop::Yield => thread.yield_now().await,
             Stop::End(code) => break code,
         }
     };
@@ -362,20 +373,42 @@ fn run_until_stop(thread: &Arc<Thread>, user: &mut UserContext) -> Stop {
                 Step::Sleeps(call) => return Stop::Sleep(call),
                 Step::Ended(code) => return Stop::End(code),
             },
-            Trap::PageFault(fault) => {
-                if let Err(error) = thread.process.memory.fault(&fault) {
-                    deliver::raise_page_fault(thread, &fault, error);
-                }
-            }
+            Trap::PageFault(fault) => match thread.process.memory.fault(&fault) {
+                Ok(()) => thread.usage.count(Counter::Faults, 1),
+                Err(error) => deliver::raise_page_fault(thread, &fault, error),
+            },
             Trap::Exception(exception) => deliver::raise_exception(thread, user, exception),
             Trap::Interrupt => {
-                if machine.yield_due() || !thread.affinity.allows(hal::cpu::current()) {
+                if !goes_on(thread, user) {
                     return Stop::Yield;
                 }
                 machine.arm_turn();
             }
         }
     }
+}
+
+/// After an interrupt: `false` when it is the turn of others.
+#[inline(never)]
+fn goes_on(thread: &Thread, user: &UserContext) -> bool {
+    let machine = &*thread.process.machine;
+    let now = hal::clock::now();
+    let cpu = machine.cpu_time();
+    if cpu.is_due(now) {
+        let mode = interrupted_mode(user);
+        cpu.look(now, mode);
+        thread.usage.tick(mode);
+    }
+    !machine.yield_due(now) && thread.affinity.allows(hal::cpu::current())
+}
+
+/// Where an interrupt was due. The kernel lets none in: one that came up there comes before the first
+/// instruction of the program, where rip and flags are still what SYSRET had from rcx and r11. One
+/// that came up during a page fault counts for the program.
+fn interrupted_mode(user: &UserContext) -> Mode {
+    let registers = &user.registers;
+    let is_first = registers.rip == registers.rcx && registers.rflags == registers.r11;
+    if is_first { Mode::System } else { Mode::User }
 }
 
 /// The thread is over: clears the word that joiners wait on (clone(2), `CLONE_CHILD_CLEARTID`).

@@ -174,8 +174,9 @@ fn sched_yield(call: &mut Call<'_>) -> Outcome {
     if call.process().machine.spawner.runnable() == 0 && !hal::irq::any_pending() {
         return Ok(0).into();
     }
-    Outcome::wait(async {
-        sched::yield_now().await;
+    let thread = Arc::clone(call.thread);
+    Outcome::wait(async move {
+        thread.yield_now().await;
         Ok(0)
     })
 }
@@ -216,8 +217,9 @@ fn sched_setaffinity(call: &mut Call<'_>) -> Outcome {
     if call.thread.affinity.allows(hal::cpu::current()) {
         return Ok(0).into();
     }
-    Outcome::wait(async {
-        sched::yield_now().await;
+    let thread = Arc::clone(call.thread);
+    Outcome::wait(async move {
+        thread.yield_now().await;
         Ok(0)
     })
 }

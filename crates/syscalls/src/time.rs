@@ -1,5 +1,6 @@
 //! System calls about time.
 
+use crate::accounting::Counter;
 use crate::call::{Call, Failure, Outcome, Restart};
 use crate::process::PROCESS_ID;
 use crate::table::{Row, full, partial};
@@ -54,7 +55,13 @@ pub const ROWS: &[Row] =
             }
         }),
         full(nr::TIMES, "times", &[Hex], times),
-        partial(nr::GETRUSAGE, "getrusage", &[Int, Hex], "times and peak memory", getrusage),
+        partial(
+            nr::GETRUSAGE,
+            "getrusage",
+            &[Int, Hex],
+            "times, peak memory, minor faults and switches; others are 0",
+            getrusage,
+        ),
     ];
 
 const ADJUST_NOTE: &str = "reads only: changes are EPERM, the machine's clock is the host's";
@@ -310,29 +317,32 @@ fn ticks(duration: Duration) -> u64 {
 }
 
 fn times(call: &mut Call<'_>) -> Outcome {
-    let now = clock::now();
     let at = call.address(0);
-    let user = ticks(call.process().running_time(now));
-    let written = if at.is_null() { Ok(()) } else { call.memory().write(at, &[user, 0, 0, 0]) };
-    written.map(|()| ticks(now - Instant::ZERO) as usize).into()
+    let used = call.process().usage(None).1;
+    let [user, system] = [used.user, used.system].map(|time| ticks(Duration::from_nanos(time)));
+    let written =
+        if at.is_null() { Ok(()) } else { call.memory().write(at, &[user, system, 0, 0]) };
+    written.map(|()| ticks(clock::now() - Instant::ZERO) as usize).into()
 }
 
 fn getrusage(call: &mut Call<'_>) -> Outcome {
     const RUSAGE_SELF: i32 = 0;
     const RUSAGE_CHILDREN: i32 = -1;
     const RUSAGE_THREAD: i32 = 1;
-    let used = match call.int(0) {
-        RUSAGE_SELF => read_clock(call, &Clock::ProcessTime),
-        RUSAGE_THREAD => Duration::from_nanos(call.thread.running.at(clock::now())),
-        RUSAGE_CHILDREN => Duration::ZERO,
-        _ => return Errno::EINVAL.into(),
-    };
     // struct rusage: user time, system time, then 14 longs, the first the peak size in KiB.
     let mut usage = [0_u64; 18];
-    usage[0] = used.as_secs();
-    usage[1] = u64::from(used.subsec_micros());
-    if call.int(0) != RUSAGE_CHILDREN {
-        usage[4] = call.memory().space().resident_pages() as u64 * 4;
+    let thread = match call.int(0) {
+        RUSAGE_SELF => None,
+        RUSAGE_THREAD => Some(&**call.thread),
+        RUSAGE_CHILDREN => return call.memory().write(call.address(1), &usage).map(|()| 0).into(),
+        _ => return Errno::EINVAL.into(),
+    };
+    let (counts, times) = call.process().usage(thread);
+    for (slot, time) in usage.as_chunks_mut().0.iter_mut().zip([times.user, times.system]) {
+        *slot = [time / 1_000_000_000, time % 1_000_000_000 / 1000];
     }
+    usage[4] = call.memory().space().resident_pages() as u64 * 4;
+    usage[8] = counts.get(Counter::Faults);
+    (usage[16], usage[17]) = (counts.voluntary(), counts.get(Counter::Involuntary));
     call.memory().write(call.address(1), &usage).map(|()| 0).into()
 }

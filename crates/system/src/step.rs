@@ -86,7 +86,9 @@ impl System {
         }
         self.network.poll_if_due(now, pending);
         self.machine.timers.expire(now);
-        self.machine.begin_turn(now);
+        if self.machine.begin_turn(now) {
+            self.process.look(now);
+        }
         if self.executor.run_one() {
             return Next::Again;
         }
@@ -116,6 +118,7 @@ impl System {
             return Next::Again;
         }
         clock::arm(first);
+        self.machine.begin_idle(now);
         Next::Idle
     }
 

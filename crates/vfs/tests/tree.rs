@@ -169,7 +169,7 @@ impl ProcSource for Process {
     fn executable(&self) -> String {
         "/bin/app".to_owned()
     }
-    fn content(&self, file: ProcFile, thread: Tid) -> Vec<u8> {
+    fn content(&self, file: ProcFile, thread: Tid, _whole: bool) -> Vec<u8> {
         format!("{file:?} of {thread}").into_bytes()
     }
 }

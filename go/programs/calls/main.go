@@ -43,6 +43,7 @@ func main() {
 	check.Within("failures", time.Minute, failures)
 	check.Within("urgent", time.Minute, urgent)
 	check.Within("barriers", time.Minute, barriers)
+	check.Within("usage", time.Minute, usages)
 	check.Done()
 }
 

@@ -24,6 +24,11 @@ impl RunningTime {
         self.0.store(self.at(now), Ordering::Relaxed);
     }
 
+    /// True while it has its turn.
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & RUNNING != 0
+    }
+
     /// The sum at `now`, in nanoseconds, the current turn included.
     pub(crate) fn at(&self, now: Instant) -> u64 {
         let word = self.0.load(Ordering::Relaxed);

@@ -123,10 +123,15 @@ impl PseudoInode {
         }
     }
 
+    /// True for the directory of a thread in that of a process.
+    fn is_in_task(&self) -> bool {
+        let parent = self.parent.as_ref().map(|parent| parent.entry);
+        matches!(self.entry, Entry::Thread) && matches!(parent, Some(Entry::Threads))
+    }
+
     /// The rows seen here: a thread within a task directory has no task directory of its own.
     fn visible(&self) -> impl Iterator<Item = &'static Row> {
-        let parent = self.parent.as_ref().map(|parent| parent.entry);
-        let in_task = matches!(self.entry, Entry::Thread) && matches!(parent, Some(Entry::Threads));
+        let in_task = self.is_in_task();
         self.rows().iter().filter(move |row| !in_task || !matches!(row.entry, Entry::Threads))
     }
 
@@ -141,7 +146,8 @@ impl PseudoInode {
             Entry::Process(file, _) => {
                 let source = self.source()?;
                 let thread = self.thread.unwrap_or(Tid(source.process_id().0));
-                Ok(source.content(file, thread))
+                let in_task = self.parent.as_ref().is_some_and(|parent| parent.is_in_task());
+                Ok(source.content(file, thread, !in_task))
             }
             Entry::Descriptor { fd, info: true } => {
                 let open = self.open_file_of(fd)?;

@@ -57,10 +57,6 @@ pub(super) fn slabinfo(_: &Vfs) -> String {
     out
 }
 
-pub(super) fn vmstat(_: &Vfs) -> String {
-    format!("nr_free_pages {}\npgfault 0\npgmajfault 0\n", hal::memory::statistics().free)
-}
-
 pub(super) fn cpuinfo(_: &Vfs) -> String {
     let count = hal::cpu::count();
     let mut out = String::new();
@@ -87,13 +83,6 @@ pub(super) fn cpu_range(_: &Vfs) -> String {
 
 pub(super) fn cpu_kernel_max(_: &Vfs) -> String {
     format!("{}\n", hal::cpu::count().saturating_sub(1))
-}
-
-/// Up since, and idle: the second is not counted.
-pub(super) fn uptime(_: &Vfs) -> String {
-    let nanoseconds = hal::clock::now().nanoseconds();
-    let hundredths = nanoseconds / 10_000_000;
-    format!("{}.{:02} 0.00\n", hundredths / 100, hundredths % 100)
 }
 
 pub(super) fn filesystems(_: &Vfs) -> String {

@@ -42,6 +42,8 @@ pub enum ProcFile {
     LoginUser,
     Maps,
     OomScoreAdj,
+    /// schedstat of a thread.
+    SchedStat,
     Smaps,
     SmapsRollup,
     Stat,
@@ -51,6 +53,8 @@ pub enum ProcFile {
     TimerSlack,
     /// /proc/stat.
     SystemStat,
+    Uptime,
+    VmStat,
     /// /proc/loadavg.
     LoadAverage,
     /// /proc/version.
@@ -108,8 +112,9 @@ pub trait ProcSource: Send + Sync {
     /// The path of its program.
     fn executable(&self) -> String;
 
-    /// The content of a file, of `thread` where that makes a difference.
-    fn content(&self, file: ProcFile, thread: Tid) -> Vec<u8>;
+    /// The content of a file, of `thread` where that makes a difference; `whole`: of all threads
+    /// together where there is such a sum.
+    fn content(&self, file: ProcFile, thread: Tid, whole: bool) -> Vec<u8>;
 
     /// Bytes of the program's memory from address `at` on, for /proc/self/mem: also where the program
     /// itself may not read.

@@ -22,9 +22,9 @@ pub(super) const ROOT: &[Row] = &[
     text("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
     directory("sys", SYS),
     link("thread-self", Link::OwnThread),
-    made("uptime", kernel::uptime),
+    process("uptime", ProcFile::Uptime, 0o444),
     process("version", ProcFile::Version, 0o444),
-    made("vmstat", kernel::vmstat),
+    process("vmstat", ProcFile::VmStat, 0o444),
 ];
 
 /// The numbers of devices in /dev. There are no block devices.
@@ -79,6 +79,7 @@ pub(super) const PROCESS: &[Row] = &[
     Row { name: "pagemap", entry: Entry::Memory(Kind::Pages) },
     text("personality", "00000000\n"),
     link("root", Link::Root),
+    process("schedstat", ProcFile::SchedStat, 0o444),
     process("sessionid", ProcFile::LoginUser, 0o444),
     text("setgroups", "allow\n"),
     process("smaps", ProcFile::Smaps, 0o444),
