@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use crate::machine::Machine;
 use crate::process::Process;
+use crate::signal::{SIGKILL, SIGXCPU, SignalInfo};
 use crate::thread::Thread;
 use crate::timer::RunningTime;
 
@@ -312,6 +313,16 @@ impl Process {
         let [ran, user, system] = [Counter::Ran, Counter::UserTicks, Counter::SystemTicks]
             .map(|counter| counts.get(counter));
         (counts, told.divide(ran, user, system))
+    }
+
+    /// It has run as long as the soft limit of RLIMIT_CPU allows, which is moved by a second
+    /// (`check_process_timers` in kernel/time/posix-cpu-timers.c). The thread `runner` has its turn.
+    pub(crate) fn running_limit_reached(&self, runner: Option<&Arc<Thread>>) {
+        let ran = self.running_time(hal::clock::now()).as_secs();
+        let is_over = self.limits.lock().running_reached(ran);
+        let signal = if is_over { SIGKILL } else { SIGXCPU };
+        // A standard signal always fits the queue.
+        let _ = self.send_signal_near(SignalInfo::from_kernel(signal), runner);
     }
 }
 

@@ -61,9 +61,11 @@ pub const ROWS: &[Row] = &[
 ];
 
 const NICE_NOTE: &str = "kept and reported; threads take turns whatever it is";
-const LIMITS_NOTE: &str = "kept and reported; FSIZE, NOFILE, AS, DATA and SIGPENDING are enforced";
+const LIMITS_NOTE: &str =
+    "kept and reported; CPU, FSIZE, NOFILE, AS, DATA and SIGPENDING are enforced";
 /// Number of resources (`RLIM_NLIMITS`).
 const RESOURCE_COUNT: usize = 16;
+const RLIMIT_CPU: usize = 0;
 const RLIMIT_FSIZE: usize = 1;
 const RLIMIT_DATA: usize = 2;
 const RLIMIT_STACK: usize = 3;
@@ -136,6 +138,17 @@ impl Limits {
         self.0[RLIMIT_FSIZE].soft
     }
 
+    /// The process has run `seconds`, as long as the soft limit of RLIMIT_CPU or longer: true when the
+    /// hard one is reached too, else the soft one is now a second higher.
+    pub(crate) fn running_reached(&mut self, seconds: u64) -> bool {
+        let limit = &mut self.0[RLIMIT_CPU];
+        let is_over = seconds >= limit.hard;
+        if !is_over {
+            limit.soft = limit.soft.saturating_add(1);
+        }
+        is_over
+    }
+
     /// The soft limit of memory that is present, in bytes.
     pub(crate) fn resident(&self) -> u64 {
         self.0[RLIMIT_RSS].soft
@@ -184,9 +197,10 @@ fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<
     let memory_limited = limits.address_space() != INFINITY || limits.data() != INFINITY;
     drop(limits);
     call.process().memory_limited.store(memory_limited, Ordering::Relaxed);
-    match resource {
-        RLIMIT_NOFILE if new.is_some() => call.process().descriptor_limit_changed(descriptors),
-        RLIMIT_FSIZE if new.is_some() => call.process().vfs.limit_files(file_bytes),
+    match (resource, new) {
+        (RLIMIT_CPU, Some(new)) => call.process().timers.limit_running_time(new.soft),
+        (RLIMIT_NOFILE, Some(_)) => call.process().descriptor_limit_changed(descriptors),
+        (RLIMIT_FSIZE, Some(_)) => call.process().vfs.limit_files(file_bytes),
         _ => {}
     }
     Ok(old)

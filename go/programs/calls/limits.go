@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
 	"unsafe"
@@ -12,6 +13,7 @@ import (
 
 const (
 	sysMembarrier    = 324
+	rlimitCPU        = 0
 	rlimitNproc      = 6
 	rlimitSigpending = 11
 	rlimitMsgqueue   = 12
@@ -96,6 +98,42 @@ func signalLimit() {
 		wait(bit(s), time.Second)
 	})
 	check.NoError("signal limit: set back", syscall.Setrlimit(rlimitSigpending, &before))
+}
+
+// runningLimit: SIGXCPU when the process has run so long, and the soft limit a second later from then on.
+func runningLimit() {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGXCPU)
+	var before syscall.Rlimit
+	check.NoError("running limit: before", syscall.Getrlimit(rlimitCPU, &before))
+	check.That("running limit: none", before.Cur == ^uint64(0), before)
+	ran := func() int64 {
+		usage := usageOf(0)
+		return microseconds(usage.Utime) + microseconds(usage.Stime)
+	}
+	limit := syscall.Rlimit{Cur: uint64(ran()/1000000) + 1, Max: before.Max}
+	check.NoError("running limit: set", syscall.Setrlimit(rlimitCPU, &limit))
+	for i := uint64(0); i < 2; i++ {
+		came := false
+		for deadline := time.Now().Add(30 * time.Second); !came && time.Now().Before(deadline); {
+			reckon()
+			select {
+			case <-signals:
+				came = true
+			default:
+			}
+		}
+		check.That("running limit: SIGXCPU", came)
+		at := ran()
+		due := int64(limit.Cur+i) * 1000000
+		check.That("running limit: not before its time", at >= due-500000, at, due)
+		var now syscall.Rlimit
+		check.NoError("running limit: now", syscall.Getrlimit(rlimitCPU, &now))
+		// More than one, if the machine stood still meanwhile.
+		check.That("running limit: a second more", now.Cur > limit.Cur+i, now, limit)
+	}
+	check.NoError("running limit: set back", syscall.Setrlimit(rlimitCPU, &before))
+	signal.Stop(signals)
 }
 
 // raisingLimits: who may raise what.

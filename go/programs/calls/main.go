@@ -33,6 +33,7 @@ func main() {
 	check.Within("scheduling", time.Minute, scheduling)
 	check.Within("memory limits", time.Minute, memoryLimits)
 	check.Within("signal limit", time.Minute, signalLimit)
+	check.Within("running limit", time.Minute, runningLimit)
 	check.Within("raising limits", time.Minute, raisingLimits)
 	check.Within("growing", time.Minute, growing)
 	check.Within("owners", time.Minute, owners)

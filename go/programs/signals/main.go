@@ -7,6 +7,7 @@
 //	          each SIGWINCH, until that has 41 rows
 //	raw       reads from the terminal on standard input with VMIN and VTIME, "xy" after "ready"
 //	default   prints "ready", waits; SIGINT ends it by default
+//	run       runs until RLIMIT_CPU, of 2 seconds, ends it
 //	kill NAME sends itself the signal and dies of it (TERM, INT, KILL, SEGV ...)
 //	input     copies standard input lines to output until "end", then exits 0
 package main
@@ -71,6 +72,12 @@ func special(arguments []string) {
 			"SEGV": syscall.SIGSEGV, "USR1": syscall.SIGUSR1, "QUIT": syscall.SIGQUIT}
 		syscall.Kill(os.Getpid(), signals[arguments[1]])
 		time.Sleep(time.Minute)
+	case "run":
+		// Ends by RLIMIT_CPU: SIGXCPU is ignored, SIGKILL comes a second later.
+		signal.Ignore(syscall.SIGXCPU)
+		syscall.Setrlimit(0, &syscall.Rlimit{Cur: 1, Max: 2})
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		}
 	case "input":
 		lines := bufio.NewScanner(os.Stdin)
 		fmt.Println("ready")

@@ -51,6 +51,8 @@ pub(crate) enum Notice {
     Interval(Signal),
     /// timer_create(2).
     Posix(PosixNotice),
+    /// The process has run as long as RLIMIT_CPU allows.
+    Limit,
     /// Wakes who sleeps here.
     Wake(Arc<WaitQueue>),
 }
@@ -244,6 +246,10 @@ impl Timer {
             }
             Notice::Interval(signal) => {
                 process.send_signal_near(SignalInfo::from_kernel(*signal), runner) == Ok(true)
+            }
+            Notice::Limit => {
+                process.running_limit_reached(runner);
+                true
             }
             Notice::Posix(notice) => {
                 let origin = Origin::Timer { id: notice.id, overrun: 0, value: notice.value };

@@ -1,6 +1,6 @@
 //! The timers that a process has.
 
-use super::{Counts, Notice, Timer};
+use super::{Counts, Notice, Setting, Timer};
 use crate::process::Process;
 use crate::signal::{SIGALRM, SIGPROF, SIGVTALRM};
 use crate::thread::Thread;
@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use base::sync::{Rank, SpinLock};
 use base::{Errno, Instant};
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 /// Most timers of timer_create(2), whatever RLIMIT_SIGPENDING allows: more are `EAGAIN`.
 const TIMERS_MAX: usize = 16_384;
@@ -24,6 +25,8 @@ pub(crate) enum Interval {
 /// All timers of a process.
 pub(crate) struct ProcessTimers {
     intervals: [Arc<Timer>; 3],
+    /// RLIMIT_CPU.
+    limit: Arc<Timer>,
     posix: SpinLock<Posix>,
     /// Armed timers that count running time.
     running: SpinLock<Vec<Arc<Timer>>>,
@@ -53,6 +56,7 @@ impl ProcessTimers {
                 timer(Counts::ProcessTime, SIGVTALRM),
                 timer(Counts::ProcessTime, SIGPROF),
             ],
+            limit: Timer::new(process, Counts::ProcessTime, Notice::Limit),
             posix: SpinLock::ranked(Rank::Timers, Posix::default()),
             running: SpinLock::default(),
             has_running: AtomicBool::new(false),
@@ -67,6 +71,14 @@ impl ProcessTimers {
             Interval::Virtual => virtual_time,
             Interval::Profile => profile,
         }
+    }
+
+    /// RLIMIT_CPU is now so many seconds: when the process has run so long, and every second from then
+    /// on, [`Process::running_limit_reached`] says what happens.
+    pub(crate) fn limit_running_time(&self, seconds: u64) {
+        let at = Instant::ZERO + Duration::from_secs(seconds);
+        let next = (seconds != u64::MAX).then_some(at);
+        self.limit.set(Setting { next, interval: Duration::from_secs(1) }, hal::clock::now());
     }
 
     /// Takes the next free number for the timer that `make` builds.

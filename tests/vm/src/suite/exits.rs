@@ -39,7 +39,7 @@ pub(super) fn tests() -> Vec<Test> {
             }));
         }
     }
-    for (signal, number) in KILLED {
+    for (signal, number) in KILLED.iter().chain(&[("limit", 9)]) {
         tests.push(Test::new(format!("killed/{signal}"), Set::Core, move |mode| {
             let elf = build::go("programs/signals", build::NEWEST, Variant::Plain)?;
             // Go's runtime takes the signal back and sends it again; egg says 128 + number.
@@ -47,7 +47,8 @@ pub(super) fn tests() -> Vec<Test> {
                 Mode::Native => Exit::Signal(*number),
                 Mode::Machine { .. } => Exit::Code(128 + number),
             };
-            Vm::of(&elf, mode).args(["kill", signal]).run_to(want, LIMIT)
+            let arguments: &[&str] = if *signal == "limit" { &["run"] } else { &["kill", signal] };
+            Vm::of(&elf, mode).args(arguments).run_to(want, LIMIT)
         }));
     }
     tests
