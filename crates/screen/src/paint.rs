@@ -86,9 +86,10 @@ impl Painter {
     pub(crate) fn paint(&mut self, terminal: &Terminal) {
         let all = core::mem::take(&mut self.is_other);
         let cursor = terminal.shown_cursor();
-        for row in 0..self.rows {
+        let mut shown = core::mem::take(&mut self.shown);
+        for (row, shown) in shown.chunks_exact_mut(self.columns).enumerate() {
             let at = cursor.and_then(|(there, column)| (there == row).then_some(column));
-            let mut changed = self.paint_row(row, terminal.shown(row), at);
+            let mut changed = self.paint_row(row, shown, terminal.shown(row), at);
             if all {
                 changed = 0..self.columns;
             }
@@ -96,50 +97,50 @@ impl Painter {
                 image.show(row, changed, &*self.surface);
             }
         }
+        self.shown = shown;
     }
 
     /// Returns the columns from the first to the last that was painted. `cursor`: the column where it is.
-    fn paint_row(&mut self, row: usize, cells: &[Cell], cursor: Option<usize>) -> Range<usize> {
+    fn paint_row(
+        &mut self,
+        row: usize,
+        shown: &mut [Option<Cell>],
+        cells: &[Cell],
+        cursor: Option<usize>,
+    ) -> Range<usize> {
         let blank = Cell::blank(Style::default());
-        let mut run = [blank; RUN];
-        let (mut start, mut length) = (0, 0);
-        let mut changed = 0..0;
-        for column in 0..self.columns {
+        let (mut run, mut changed) = (0..0, 0..0);
+        for column in 0..shown.len() {
             let mut cell = cells.get(column).copied().unwrap_or(blank);
             if cursor == Some(column) {
                 cell.style.attributes.toggle(Attributes::REVERSE);
             }
-            let shown = self.shown.get_mut(row * self.columns + column);
-            let Some(shown) = shown.filter(|shown| **shown != Some(cell)) else { continue };
-            *shown = Some(cell);
+            let place = shown.get_mut(column);
+            let Some(place) = place.filter(|place| **place != Some(cell)) else { continue };
+            *place = Some(cell);
             if changed.is_empty() {
                 changed.start = column;
             }
             changed.end = column + 1;
-            if length == RUN || (length > 0 && start + length != column) {
-                self.paint_run(row, start, run.get(..length).unwrap_or_default());
-                length = 0;
+            if run.end != column || run.len() == RUN {
+                self.paint_run(row, run.start, shown.get(run).unwrap_or_default());
+                run = column..column;
             }
-            if length == 0 {
-                start = column;
-            }
-            if let Some(slot) = run.get_mut(length) {
-                *slot = cell;
-                length += 1;
-            }
+            run.end = column + 1;
         }
-        self.paint_run(row, start, run.get(..length).unwrap_or_default());
+        self.paint_run(row, run.start, shown.get(run).unwrap_or_default());
         changed
     }
 
-    fn paint_run(&mut self, row: usize, column: usize, cells: &[Cell]) {
+    /// Paints cells beside each other, at most `RUN` of them.
+    fn paint_run(&mut self, row: usize, column: usize, cells: &[Option<Cell>]) {
         if cells.is_empty() {
             return;
         }
         let mut lines = [[0; RUN]; CELL_HEIGHT];
         let mut colours: [Pairs; RUN] = [[0; 4]; RUN];
         let mut last = None;
-        for (at, (cell, colours)) in cells.iter().zip(&mut colours).enumerate() {
+        for (at, (cell, colours)) in cells.iter().flatten().zip(&mut colours).enumerate() {
             // Most cells are written as those before them.
             *colours = match last {
                 Some((style, pairs)) if style == cell.style => pairs,
