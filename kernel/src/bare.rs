@@ -8,7 +8,7 @@ use base::sync::Once;
 use bundle::Archive;
 use bundle::config::Config;
 use core::fmt::Arguments;
-use drivers::{AttachedInput, AttachedNet, Devices};
+use drivers::{AttachedInput, AttachedNet, AttachedScreen, Devices};
 use hal::boot::BootInfo;
 use system::{Input, Link, Parts, StartError, System};
 
@@ -20,14 +20,17 @@ fn main(info: BootInfo) -> ! {
     let (archive, config) = match settings(&info) {
         Ok(settings) => settings,
         Err(problem) => {
-            let surface = surface
-                .or_else(|| drivers::probe(info.command_line, true, &mut |_| {}).screen.take());
-            let _ = surface.and_then(|surface| display::start(surface, &Config::default()));
+            let by_driver = || {
+                let screen = drivers::probe(info.command_line, true, &mut |_| {}).screen.take();
+                Some(screen?.surface)
+            };
+            let surface = surface.or_else(by_driver);
+            let _ = surface.and_then(|surface| display::start(surface, None, &Config::default()));
             refuse(&problem)
         }
     };
     let wants_screen = surface.is_none();
-    let mut display = surface.and_then(|surface| display::start(surface, &config));
+    let mut display = surface.and_then(|surface| display::start(surface, None, &config));
     if config.restart_on_panic {
         hal::power::restart_on_failure();
     }
@@ -41,8 +44,8 @@ fn main(info: BootInfo) -> ! {
         }
     };
     let mut devices = drivers::probe(info.command_line, wants_screen, &mut log);
-    if let Some(surface) = devices.screen.take() {
-        display = display::start(surface, &config);
+    if let Some(AttachedScreen { surface, irq }) = devices.screen.take() {
+        display = display::start(surface, irq, &config);
     }
     let seed = seed(&mut devices);
     let cpus = hal::cpu::start_others(config.cpus.unwrap_or(u32::MAX), run_secondary);

@@ -8,8 +8,9 @@ use bundle::config::{Config, Console};
 use drivers::{Frame, PackedFrame};
 use hal::boot::Framebuffer;
 use hal::console::Mirror;
+use hal::irq::Irq;
 use screen::{LastWords, Screen, SharedScreen};
-use system::Display;
+use system::{Display, affords_image};
 
 static SCREEN: Once<SharedScreen> = Once::new();
 static LAST_WORDS: Once<LastWords> = Once::new();
@@ -31,8 +32,13 @@ fn by_loader(told: Framebuffer) -> Option<Arc<dyn Surface>> {
     }
 }
 
-/// Shows the console there, as the settings wish. `None`: they do not.
-pub(crate) fn start(surface: Arc<dyn Surface>, config: &Config) -> Option<Display> {
+/// Shows the console there, as the settings wish. `None`: they do not. `screen_irq`: what the screen raises when
+/// it may have another size.
+pub(crate) fn start(
+    surface: Arc<dyn Surface>,
+    screen_irq: Option<Irq>,
+    config: &Config,
+) -> Option<Display> {
     match config.console {
         Console::Serial => return None,
         Console::Screen => hal::console::leave_serial(),
@@ -48,7 +54,7 @@ pub(crate) fn start(surface: Arc<dyn Surface>, config: &Config) -> Option<Displa
     hal::console::set_mirror(Mirror { write, write_last, finish });
     let keyboard_irq = hal::keyboard::init();
     let mouse = hal::keyboard::init_mouse();
-    Some(Display { screen, surface, keyboard_irq, mouse })
+    Some(Display { screen, surface, screen_irq, moved, keyboard_irq, mouse })
 }
 
 /// Paints what was written last.
@@ -67,15 +73,16 @@ fn history_rows() -> usize {
     (share / ROW_BYTES).min(MOST) as usize
 }
 
-/// True when the picture takes no more than a 16th of the memory.
-fn affords_image(layout: &Layout) -> bool {
-    let bytes = 4 * u64::from(layout.width) * u64::from(layout.height);
-    bytes <= hal::memory::statistics().total * PAGE_SIZE / 16
-}
-
 fn write(bytes: &[u8]) {
     if let Some(screen) = SCREEN.get() {
         screen.write(bytes, hal::clock::now());
+    }
+}
+
+/// The screen has another size.
+fn moved(surface: &Arc<dyn Surface>) {
+    if let Some(words) = LAST_WORDS.get() {
+        words.move_to(Arc::clone(surface));
     }
 }
 

@@ -1,5 +1,7 @@
 //! The port between what paints and whatever shows it: a screen, or a test.
 
+use alloc::sync::Arc;
+
 /// Where the pixels of a picture lie: 32 bits each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
@@ -61,4 +63,10 @@ pub trait Surface: Send + Sync {
     /// The same of a kernel that fails: without memory, whoever holds which locks, and waiting for the screen
     /// a moment at most.
     fn flush_last(&self) {}
+
+    /// The surface that takes this one's place, black, once the screen has another size. `None`: it has not.
+    /// To be asked when the screen's interrupt has come. What is stored here is not seen any more afterwards.
+    fn successor(&self) -> Option<Arc<dyn Surface>> {
+        None
+    }
 }

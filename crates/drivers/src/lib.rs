@@ -26,4 +26,4 @@ pub mod virtio;
 
 pub use display::Frame;
 pub use packed::{Colours, PackedFrame};
-pub use probe::{AttachedInput, AttachedNet, Devices, probe};
+pub use probe::{AttachedInput, AttachedNet, AttachedScreen, Devices, probe};

@@ -41,6 +41,14 @@ pub struct AttachedInput {
     pub irq: Irq,
 }
 
+/// A screen that is up.
+pub struct AttachedScreen {
+    /// What is seen on it.
+    pub surface: Arc<dyn Surface>,
+    /// What it raises when it may have another size ([`Surface::successor`]). `None`: it never has.
+    pub irq: Option<Irq>,
+}
+
 /// What [`probe`] attached.
 #[derive(Default)]
 pub struct Devices {
@@ -51,7 +59,7 @@ pub struct Devices {
     /// Input devices, in the order they were found.
     pub inputs: Vec<AttachedInput>,
     /// A screen, if one was wanted and is there.
-    pub screen: Option<Arc<dyn Surface>>,
+    pub screen: Option<AttachedScreen>,
     wants_screen: bool,
 }
 
@@ -112,7 +120,7 @@ fn attach_gpu(transport: Box<dyn Transport>, devices: &mut Devices) -> Result<St
     }
     let screen = VirtioGpu::new(transport)?;
     let Layout { width, height, .. } = screen.layout();
-    devices.screen = Some(screen);
+    devices.screen = Some(AttachedScreen { irq: screen.irq(), surface: screen });
     Ok(format!("{width}x{height}"))
 }
 

@@ -1,6 +1,6 @@
 //! Rows of cells, and the rows that have left the screen.
 
-use crate::cell::{Cell, Style};
+use crate::cell::{Attributes, Cell, Style};
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -18,8 +18,37 @@ impl Grid {
         Self { rows: vec![vec![Cell::blank(Style::default()); columns]; rows], columns }
     }
 
+    /// The same. `None`: there is no memory.
+    pub(crate) fn try_new(rows: usize, columns: usize) -> Option<Self> {
+        let mut all = Vec::new();
+        all.try_reserve_exact(rows).ok()?;
+        for _ in 0..rows {
+            let mut row = Vec::new();
+            row.try_reserve_exact(columns).ok()?;
+            row.resize(columns, Cell::blank(Style::default()));
+            all.push(row);
+        }
+        Some(Self { rows: all, columns })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(crate) fn row(&self, row: usize) -> &[Cell] {
         self.rows.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// Stores the cells of a row as far as there is room. No half of a character is left at its end.
+    pub(crate) fn store(&mut self, row: usize, cells: &[Cell]) {
+        let Some(to) = self.rows.get_mut(row) else { return };
+        to.iter_mut().zip(cells).for_each(|(to, from)| *to = *from);
+        let cut = cells.get(to.len());
+        if cut.is_some_and(|cell| cell.style.attributes.contains(Attributes::RIGHT_HALF))
+            && let Some(last) = to.last_mut()
+        {
+            *last = Cell::blank(last.style.erased());
+        }
     }
 
     pub(crate) fn cell_mut(&mut self, row: usize, column: usize) -> Option<&mut Cell> {
@@ -96,7 +125,7 @@ impl History {
         Self { rows: VecDeque::new(), limit }
     }
 
-    pub(crate) fn push(&mut self, row: &Row) {
+    pub(crate) fn push(&mut self, row: &[Cell]) {
         if self.limit == 0 {
             return;
         }
@@ -106,6 +135,11 @@ impl History {
         let blank = Cell::blank(Style::default());
         let length = row.iter().rposition(|cell| *cell != blank).map_or(0, |last| last + 1);
         self.rows.push_back(row.iter().take(length).copied().collect());
+    }
+
+    /// The last row that left.
+    pub(crate) fn pop(&mut self) -> Option<Row> {
+        self.rows.pop_back()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -54,7 +54,7 @@ impl Screen {
     #[must_use]
     pub fn new(surface: Arc<dyn Surface>, history: usize, with_image: bool) -> Self {
         let painter = Painter::new(surface, with_image);
-        let (rows, columns) = painter.size();
+        let (rows, columns) = paint::cells(&painter.surface().layout());
         Self {
             parser: vte::Parser::new_with_size(),
             terminal: Terminal::new(rows, columns, history),
@@ -71,9 +71,21 @@ impl Screen {
     /// Rows and columns.
     #[must_use]
     pub fn size(&self) -> (u16, u16) {
-        // A surface has no more than 65,535 of either: see `Painter`.
-        let (rows, columns) = self.painter.size();
+        // No surface has more than 1000 of either: see `Painter`.
+        let Terminal { rows, columns, .. } = self.terminal;
         (rows as u16, columns as u16)
+    }
+
+    /// Goes on on another surface, with as many rows and columns as it has room for, and the same text. False:
+    /// for these there is no memory, and it keeps those that it has. `with_image`: see [`Screen::new`].
+    pub fn move_to(&mut self, surface: Arc<dyn Surface>, with_image: bool) -> bool {
+        let (rows, columns) = paint::cells(&surface.layout());
+        let mut room = Vec::new();
+        let fits =
+            room.try_reserve_exact(rows * columns).is_ok() && self.terminal.resize(rows, columns);
+        self.painter.move_to(surface, fits.then_some((room, rows, columns)), with_image);
+        self.terminal.stale = true;
+        fits
     }
 
     /// Takes what the program wrote. Nothing is painted yet.

@@ -58,8 +58,26 @@ impl Painter {
         &self.surface
     }
 
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.rows, self.columns)
+    /// Goes on on another surface. `fits`: room for as many cells as there are then, their rows and columns;
+    /// without it those stay that it has, of which what lies outside is not seen.
+    pub(crate) fn move_to(
+        &mut self,
+        surface: Arc<dyn Surface>,
+        fits: Option<(Vec<Option<Cell>>, usize, usize)>,
+        with_image: bool,
+    ) {
+        self.layout = surface.layout();
+        self.surface = surface;
+        self.image = None;
+        if let Some((shown, rows, columns)) = fits {
+            (self.shown, self.rows, self.columns) = (shown, rows, columns);
+            let wanted = with_image.then(|| Image::new(rows, columns, &self.layout));
+            self.image = wanted.flatten();
+        }
+        self.shown.clear();
+        let blank = self.image.as_ref().map(|_| Cell::blank(Style::default()));
+        self.shown.resize(self.rows * self.columns, blank);
+        self.is_other = true;
     }
 
     /// Nothing is known of what is shown.

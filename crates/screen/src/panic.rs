@@ -5,6 +5,7 @@ use crate::font::{self, CELL_HEIGHT, CELL_WIDTH};
 use crate::paint::{cells, pixel};
 use alloc::sync::Arc;
 use base::display::{GROUP_PIXELS, Layout, Pairs, Surface, pairs};
+use base::sync::SpinLock;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use qrcodegen_no_heap::{Mask, QrCode, QrCodeEcc, Version};
 
@@ -22,9 +23,7 @@ const QUIET: i32 = 4;
 
 /// Writes ASCII from the screen's first row on, and stays at its last.
 pub struct LastWords {
-    surface: Arc<dyn Surface>,
-    layout: Layout,
-    colours: Pairs,
+    surface: SpinLock<Arc<dyn Surface>>,
     /// Row * columns + column.
     place: AtomicUsize,
     /// What was written, for the QR code, and how much of it.
@@ -36,27 +35,43 @@ impl LastWords {
     /// On this surface.
     #[must_use]
     pub fn new(surface: Arc<dyn Surface>) -> Self {
-        let layout = surface.layout();
-        let colours = pairs([FRONT, BACK].map(|colour| pixel(&layout, colour)));
         Self {
-            surface,
-            layout,
-            colours,
+            surface: SpinLock::new(surface),
             place: AtomicUsize::new(0),
             said: [const { AtomicU8::new(0) }; CODE_BYTES],
             length: AtomicUsize::new(0),
         }
     }
 
+    /// On another surface from now on.
+    pub fn move_to(&self, surface: Arc<dyn Surface>) {
+        // What it was on ends outside of the lock.
+        let _old = core::mem::replace(&mut *self.surface.lock(), surface);
+    }
+
+    /// What to write on, unless somebody who never comes back has it.
+    fn surface(&self) -> Option<Arc<dyn Surface>> {
+        const LOOKS: u32 = 10_000;
+        (0..LOOKS).find_map(|_| {
+            core::hint::spin_loop();
+            self.surface.try_lock().map(|surface| Arc::clone(&surface))
+        })
+    }
+
     /// Writes.
     pub fn write(&self, bytes: &[u8]) {
         self.keep(bytes);
-        self.show(bytes);
-        self.surface.flush_last();
+        if let Some(surface) = self.surface() {
+            self.show(bytes, &*surface);
+            surface.flush_last();
+        }
     }
 
-    fn show(&self, bytes: &[u8]) {
-        let (rows, columns) = cells(&self.layout);
+    fn show(&self, bytes: &[u8], surface: &dyn Surface) {
+        let layout = surface.layout();
+        let colours = pairs([FRONT, BACK].map(|colour| pixel(&layout, colour)));
+        let cell = |row, column, byte| cell(surface, &colours, (row, column), byte);
+        let (rows, columns) = cells(&layout);
         for &byte in bytes {
             let place = self.place.load(Relaxed);
             let (row, column) = (place / columns, place % columns);
@@ -65,12 +80,12 @@ impl LastWords {
             }
             let next = match byte {
                 b'\n' => {
-                    (column..columns).for_each(|column| self.cell(row, column, b' '));
+                    (column..columns).for_each(|column| cell(row, column, b' '));
                     (row + 1) * columns
                 }
                 b'\r' => place,
                 byte => {
-                    self.cell(row, column, if byte.is_ascii_graphic() { byte } else { b' ' });
+                    cell(row, column, if byte.is_ascii_graphic() { byte } else { b' ' });
                     place + 1
                 }
             };
@@ -103,38 +118,39 @@ impl LastWords {
         let (text, buffer) = (&mut text, &mut buffer);
         let code =
             QrCode::encode_binary(text, length, buffer, level, smallest, LARGEST, mask, better);
-        if let Ok(code) = code {
-            self.paint(&code);
-            self.surface.flush_last();
+        if let (Ok(code), Some(surface)) = (code, self.surface()) {
+            paint(&code, &*surface);
+            surface.flush_last();
         }
     }
+}
 
-    fn paint(&self, code: &QrCode<'_>) {
-        const GROUP: u32 = GROUP_PIXELS;
-        const SCALES: [u32; 4] = [5, 4, 3, 2];
-        // Positive, at most 105.
-        let modules = (code.size() + 2 * QUIET) as u32;
-        let Layout { width, height, .. } = self.layout;
-        let fits = |scale: &u32| modules * scale <= height * 3 / 5 && modules * scale <= width / 2;
-        let Some(scale) = SCALES.into_iter().find(fits) else { return };
-        let side = (modules * scale).next_multiple_of(GROUP);
-        let (left, top) = ((width - side) / GROUP * GROUP, height - side);
-        let module = |at: u32| (at / scale) as i32 - QUIET;
-        let colours = pairs([BLACK, WHITE].map(|colour| pixel(&self.layout, colour)));
-        for y in 0..side {
-            for group in 0..side / GROUP {
-                let bits = (0..GROUP).fold(0, |bits, x| {
-                    bits << 1 | u8::from(code.get_module(module(group * GROUP + x), module(y)))
-                });
-                self.surface.put(left + group * GROUP, top + y, &[bits], &[colours]);
-            }
+fn paint(code: &QrCode<'_>, surface: &dyn Surface) {
+    const GROUP: u32 = GROUP_PIXELS;
+    const SCALES: [u32; 4] = [5, 4, 3, 2];
+    // Positive, at most 105.
+    let modules = (code.size() + 2 * QUIET) as u32;
+    let layout = surface.layout();
+    let Layout { width, height, .. } = layout;
+    let fits = |scale: &u32| modules * scale <= height * 3 / 5 && modules * scale <= width / 2;
+    let Some(scale) = SCALES.into_iter().find(fits) else { return };
+    let side = (modules * scale).next_multiple_of(GROUP);
+    let (left, top) = ((width - side) / GROUP * GROUP, height - side);
+    let module = |at: u32| (at / scale) as i32 - QUIET;
+    let colours = pairs([BLACK, WHITE].map(|colour| pixel(&layout, colour)));
+    for y in 0..side {
+        for group in 0..side / GROUP {
+            let bits = (0..GROUP).fold(0, |bits, x| {
+                bits << 1 | u8::from(code.get_module(module(group * GROUP + x), module(y)))
+            });
+            surface.put(left + group * GROUP, top + y, &[bits], &[colours]);
         }
     }
+}
 
-    fn cell(&self, row: usize, column: usize, byte: u8) {
-        let (x, y) = ((column * CELL_WIDTH) as u32, (row * CELL_HEIGHT) as u32);
-        for (line, bits) in (0..).zip(font::ascii(byte)) {
-            self.surface.put(x, y + line, &[bits], &[self.colours]);
-        }
+fn cell(surface: &dyn Surface, colours: &Pairs, (row, column): (usize, usize), byte: u8) {
+    let (x, y) = ((column * CELL_WIDTH) as u32, (row * CELL_HEIGHT) as u32);
+    for (line, bits) in (0..).zip(font::ascii(byte)) {
+        surface.put(x, y + line, &[bits], &[*colours]);
     }
 }

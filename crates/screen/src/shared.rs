@@ -15,7 +15,6 @@ const PERIOD: Duration = Duration::from_millis(16);
 /// A screen that several CPUs use.
 pub struct SharedScreen {
     screen: SpinLock<Screen>,
-    surface: Arc<dyn Surface>,
     /// Something is to be painted, or flushed.
     stale: AtomicBool,
     /// Nothing is painted: something else is.
@@ -31,7 +30,6 @@ impl SharedScreen {
     #[must_use]
     pub fn new(screen: Screen) -> Self {
         Self {
-            surface: Arc::clone(screen.surface()),
             screen: SpinLock::ranked(Rank::Screen, screen),
             stale: AtomicBool::new(true),
             hidden: AtomicBool::new(false),
@@ -44,6 +42,26 @@ impl SharedScreen {
     #[must_use]
     pub fn size(&self) -> (u16, u16) {
         self.screen.lock().size()
+    }
+
+    /// What it is painted on.
+    #[must_use]
+    pub fn surface(&self) -> Arc<dyn Surface> {
+        Arc::clone(self.screen.lock().surface())
+    }
+
+    /// See [`Screen::move_to`].
+    pub fn move_to(&self, surface: Arc<dyn Surface>, with_image: bool, now: Instant) -> bool {
+        let fits = self.screen.lock().move_to(surface, with_image);
+        self.stale.store(true, Relaxed);
+        self.refresh_if_due(now);
+        fits
+    }
+
+    /// True while something else has the surface: see [`SharedScreen::show`].
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.hidden.load(Relaxed)
     }
 
     /// Takes what was written; paints it when nothing was painted lately.
@@ -113,8 +131,13 @@ impl SharedScreen {
         if self.next_refresh().is_some_and(|next| next <= now) {
             self.next.store((now + PERIOD).nanoseconds(), Relaxed);
             self.stale.store(false, Relaxed);
-            self.screen.lock().refresh();
-            if !self.surface.flush() {
+            let surface = {
+                let mut screen = self.screen.lock();
+                screen.refresh();
+                Arc::clone(screen.surface())
+            };
+            // Not under the lock: trouble is told on the console.
+            if !surface.flush() {
                 self.stale.store(true, Relaxed);
             }
         }

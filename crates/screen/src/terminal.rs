@@ -6,7 +6,11 @@ use crate::modes::Modes;
 use crate::width;
 use alloc::vec::Vec;
 
-const TAB: usize = 8;
+/// True where a tab stops from the start.
+fn is_tab(column: usize) -> bool {
+    const TAB: usize = 8;
+    column.is_multiple_of(TAB)
+}
 
 /// A place; the column may be one behind the last: the next character wraps.
 #[derive(Clone, Copy, Default)]
@@ -17,6 +21,35 @@ pub(crate) struct Cursor {
     /// Which of the two character sets is in use, and which of them hold DEC's line drawing.
     pub(crate) shifted: bool,
     pub(crate) drawing: [bool; 2],
+}
+
+impl Cursor {
+    /// Its row has moved by so many (down where positive), on a screen of another size.
+    fn shift(&mut self, moved: isize, rows: usize, columns: usize) {
+        self.row = self.row.saturating_add_signed(moved).min(rows - 1);
+        self.column = self.column.min(columns);
+    }
+}
+
+/// Fills a grid with what stood in one of another size, whose cursor stays on it; with a history, what leaves
+/// goes there, and comes from there. Returns by how many rows all has moved down.
+fn carry(old: &Grid, new: &mut Grid, cursor: usize, history: Option<&mut History>) -> isize {
+    let (had, have) = (old.len(), new.len());
+    let gone = (cursor + 1).saturating_sub(have);
+    let mut come = 0;
+    if let Some(history) = history {
+        (0..gone).for_each(|row| history.push(old.row(row)));
+        let room = have.saturating_sub(had);
+        come = room.min(history.len());
+        for row in (0..come).rev() {
+            new.store(row, &history.pop().unwrap_or_default());
+        }
+    }
+    for row in gone..had {
+        new.store(come + row - gone, old.row(row));
+    }
+    // Some hundreds.
+    come as isize - gone as isize
 }
 
 pub(crate) struct Terminal {
@@ -57,12 +90,40 @@ impl Terminal {
             saved: [Cursor::default(); 2],
             modes: Modes::initial(),
             region: (0, rows),
-            tabs: (0..columns).map(|column| column % TAB == 0).collect(),
+            tabs: (0..columns).map(is_tab).collect(),
             last: None,
             answers: Vec::new(),
             stale: true,
             scrolled: 0,
         }
+    }
+
+    /// Another size, as xterm does it: rows that have no room above the cursor leave at the top, and come back
+    /// when there is room again; what is cut off at the right is lost. False: there is no memory, and nothing
+    /// has changed.
+    pub(crate) fn resize(&mut self, rows: usize, columns: usize) -> bool {
+        let grids = (Grid::try_new(rows, columns), Grid::try_new(rows, columns));
+        let (Some(mut grid), Some(mut other)) = grids else { return false };
+        let [main, application] = &mut self.saved;
+        // The main screen has the history, wherever it is.
+        let (saved, hidden) =
+            if self.alternate { (application, main) } else { (main, application) };
+        let (history, hidden_history) = match &mut self.history {
+            history if self.alternate => (None, Some(history)),
+            history => (Some(history), None),
+        };
+        let moved = carry(&self.grid, &mut grid, self.cursor.row, history);
+        self.cursor.shift(moved, rows, columns);
+        saved.shift(moved, rows, columns);
+        let moved = carry(&self.other, &mut other, hidden.row, hidden_history);
+        hidden.shift(moved, rows, columns);
+        (self.grid, self.other) = (grid, other);
+        (self.rows, self.columns) = (rows, columns);
+        self.region = (0, rows);
+        self.tabs.truncate(columns);
+        self.tabs.extend((self.tabs.len()..columns).map(is_tab));
+        (self.back, self.scrolled, self.stale) = (0, 0, true);
+        true
     }
 
     /// As after power-on (RIS).

@@ -9,6 +9,8 @@ use std::string::String;
 use std::sync::{Arc, Mutex};
 use std::vec;
 
+mod size;
+
 const ROWS: usize = 5;
 const COLUMNS: usize = 12;
 const TEXT: u32 = 0xcccccc;

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::display::Surface;
+use base::display::{Layout as PictureLayout, Surface};
 use base::sync::SpinLock;
 use base::{Errno, Instant};
 use bundle::config::{Config, Window};
@@ -15,7 +15,7 @@ use screen::{LAYOUTS, Layout, SharedScreen};
 use vfs::Vfs;
 use vfs::framebuffer::FrameBuffer;
 use vfs::input::InputDevice;
-use vfs::tty::{KeyMode, Tty};
+use vfs::tty::{KeyMode, Tty, WindowSize};
 
 /// Codes that a keyboard and its controller may hold back are some dozens.
 const MOST_WAITING: usize = 1024;
@@ -26,10 +26,21 @@ pub struct Display {
     pub screen: &'static SharedScreen,
     /// The picture itself, for the program.
     pub surface: Arc<dyn Surface>,
+    /// What the screen raises when it may have another size; `None`: it never has.
+    pub screen_irq: Option<Irq>,
+    /// Takes the surface that is in the place of the one before.
+    pub moved: fn(&Arc<dyn Surface>),
     /// What typing raises; `None`: there is no keyboard.
     pub keyboard_irq: Option<Irq>,
     /// What the mouse raises, and whether it has a wheel; `None`: there is none.
     pub mouse: Option<(Irq, bool)>,
+}
+
+/// True when a picture may be kept in memory, too: it takes no more than a 16th of it.
+#[must_use]
+pub fn affords_image(layout: &PictureLayout) -> bool {
+    let bytes = 4 * u64::from(layout.width) * u64::from(layout.height);
+    bytes <= hal::memory::statistics().total * base::PAGE_SIZE / 16
 }
 
 /// From keys, of any keyboard, to what is read at the terminal.
@@ -73,6 +84,8 @@ fn latin(text: &[u8]) -> Vec<u8> {
 /// What is typed at the screen.
 pub(crate) struct Keys {
     screen: &'static SharedScreen,
+    screen_interrupt: u64,
+    moved: fn(&Arc<dyn Surface>),
     interrupts: u64,
     typing: Arc<Typing>,
     /// The same keys for programs that want to see them go down and up.
@@ -113,6 +126,8 @@ impl Keys {
         let screen = display.screen;
         Self {
             screen,
+            screen_interrupt: display.screen_irq.map_or(0, |irq| 1 << irq.0),
+            moved: display.moved,
             interrupts,
             typing: Arc::new(Typing { screen, keyboard: SpinLock::new(Keyboard::new(layout)) }),
             device,
@@ -164,8 +179,27 @@ impl Keys {
         {
             tty.input(&answers);
         }
+        if pending & self.screen_interrupt != 0 {
+            self.adapt(now, tty);
+        }
         self.screen.refresh_if_due(now);
         self.picture.refresh_if_due(now);
+    }
+
+    /// Goes on on a screen that has another size now, if it has.
+    fn adapt(&self, now: Instant, tty: &Tty) {
+        let Some(surface) = self.screen.surface().successor() else { return };
+        (self.moved)(&surface);
+        let with_image = affords_image(&surface.layout());
+        if !self.screen.move_to(Arc::clone(&surface), with_image, now) {
+            hal::console::write(b"eggos: the screen has more text than there is memory for\n");
+        }
+        self.picture.move_to(surface, self.screen.is_hidden());
+        // Else the terminal is the one at the serial line.
+        if self.answers {
+            let (rows, columns) = self.screen.size();
+            tty.set_window(WindowSize { rows, columns, width: 0, height: 0 });
+        }
     }
 
     fn key(&self, code: u8, now: Instant, tty: &Arc<Tty>) {

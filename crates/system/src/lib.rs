@@ -20,7 +20,7 @@ mod step;
 mod target;
 
 pub use console::Console;
-pub use display::Display;
+pub use display::{Display, affords_image};
 pub use inputs::Input;
 pub use network::Link;
 pub use start::{Parts, StartError, System, settings};

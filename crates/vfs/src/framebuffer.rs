@@ -47,13 +47,25 @@ struct Page {
     dirty: bool,
 }
 
+/// What is there, and where it is seen.
+struct Shown {
+    surface: Arc<dyn Surface>,
+    layout: Layout,
+    /// Bytes of the largest picture so far: the memory does not shrink with the screen, for programs may have
+    /// mapped all of it.
+    bytes: u64,
+    pages: BTreeMap<u64, Page>,
+}
+
+fn bytes(layout: &Layout) -> u64 {
+    u64::from(layout.pitch) * u64::from(layout.height)
+}
+
 /// A picture.
 pub struct FrameBuffer {
     own: Weak<Self>,
     number: u64,
-    surface: Arc<dyn Surface>,
-    layout: Layout,
-    pages: SpinLock<BTreeMap<u64, Page>>,
+    shown: SpinLock<Shown>,
     /// Some pages are dirty, or may be mapped.
     active: AtomicBool,
     /// They are not looked at before this: nanoseconds.
@@ -90,22 +102,42 @@ impl FrameBuffer {
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
             number: crate::anonymous::next_number(),
-            surface,
-            layout,
-            pages: SpinLock::default(),
+            shown: SpinLock::new(Shown {
+                surface,
+                layout,
+                bytes: bytes(&layout),
+                pages: BTreeMap::new(),
+            }),
             active: AtomicBool::new(false),
             next: AtomicU64::new(0),
         })
     }
 
-    /// Bytes of the picture.
+    /// The picture is on another surface, maybe with other rows, from now on. What is mapped is seen there;
+    /// `all`: so is whatever was written before.
+    pub fn move_to(&self, surface: Arc<dyn Surface>, all: bool) {
+        let layout = surface.layout();
+        let _old = {
+            let mut shown = self.shown.lock();
+            shown.layout = layout;
+            shown.bytes = shown.bytes.max(bytes(&layout));
+            for page in shown.pages.values_mut() {
+                page.sum = None;
+                page.dirty |= all;
+            }
+            core::mem::replace(&mut shown.surface, surface)
+        };
+        self.active.store(true, Relaxed);
+    }
+
+    /// Bytes of the memory.
     fn bytes(&self) -> u64 {
-        u64::from(self.layout.pitch) * u64::from(self.layout.height)
+        self.shown.lock().bytes
     }
 
     /// Does something with a page, which is made if it is not there.
     fn with_page<T>(&self, number: u64, each: impl FnOnce(&mut Page) -> T) -> Result<T, Errno> {
-        let mut pages = self.pages.lock();
+        let pages = &mut self.shown.lock().pages;
         if let Some(page) = pages.get_mut(&number) {
             return Ok(each(page));
         }
@@ -137,7 +169,7 @@ impl FrameBuffer {
         self.active.store(false, Relaxed);
         let mut number = 0;
         loop {
-            let mut pages = self.pages.lock();
+            let Shown { surface, pages, .. } = &mut *self.shown.lock();
             let Some((&at, page)) = pages.range_mut(number..).next() else { break };
             number = at + 1;
             let mapped = page.frame.is_shared();
@@ -151,11 +183,12 @@ impl FrameBuffer {
             let now = Some(sum(&page.frame));
             if now != core::mem::replace(&mut page.sum, now) {
                 each_part(&page.frame, |offset, words| {
-                    self.surface.store(at * PAGE_SIZE + offset, words);
+                    surface.store(at * PAGE_SIZE + offset, words);
                 });
             }
         }
-        if !self.surface.flush() {
+        let surface = Arc::clone(&self.shown.lock().surface);
+        if !surface.flush() {
             self.active.store(true, Relaxed);
         }
     }
@@ -163,7 +196,7 @@ impl FrameBuffer {
     /// `struct fb_var_screeninfo`: what could be chosen elsewhere.
     fn variable(&self) -> [u8; 160] {
         const BITS: u32 = 8;
-        let Layout { width, height, shifts, .. } = self.layout;
+        let Layout { width, height, shifts, .. } = self.shown.lock().layout;
         let mut fields = [0_u32; 40];
         fields[..4].copy_from_slice(&[width, height, width, height]);
         fields[6] = 32;
@@ -185,15 +218,19 @@ impl FrameBuffer {
         const TRUE_COLOUR: u8 = 2;
         let mut bytes = [0; 80];
         bytes[..5].copy_from_slice(b"eggos");
+        let (layout, bytes_there) = {
+            let shown = self.shown.lock();
+            (shown.layout, shown.bytes)
+        };
         // At most 2 GiB: see what a surface may be.
-        let length = self.bytes().next_multiple_of(PAGE_SIZE) as u32;
+        let length = bytes_there.next_multiple_of(PAGE_SIZE) as u32;
         bytes[24..28].copy_from_slice(&length.to_le_bytes());
         bytes[36] = TRUE_COLOUR;
-        bytes[48..52].copy_from_slice(&self.layout.pitch.to_le_bytes());
+        bytes[48..52].copy_from_slice(&layout.pitch.to_le_bytes());
         bytes
     }
 
-    /// Size and format stay as they are, and no part of the picture is out of sight.
+    /// Size and format are not the program's to change, and no part of the picture is out of sight.
     fn change(&self, argument: &mut dyn IoctlArgument, pans: bool) -> Result<(), Errno> {
         let have = self.variable();
         let mut wanted = [0; 160];
@@ -235,7 +272,7 @@ impl File for FrameBuffer {
             if bytes.is_empty() {
                 return Ok(0);
             }
-            match self.pages.lock().get(&(at / PAGE_SIZE)) {
+            match self.shown.lock().pages.get(&(at / PAGE_SIZE)) {
                 Some(page) => page.frame.read(inside as usize, bytes),
                 None => bytes.fill(0),
             }

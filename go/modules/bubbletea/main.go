@@ -13,11 +13,21 @@ type model struct {
 	choices []string
 	at      int
 	chosen  string
+	// The terminal's size, and what is said once it is not the first one.
+	size tea.WindowSizeMsg
+	note string
 }
 
 func (m model) Init() tea.Cmd { return nil }
 
 func (m model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
+	if size, ok := message.(tea.WindowSizeMsg); ok {
+		if m.size.Width > 0 {
+			m.note = fmt.Sprintf("now %dx%d", size.Width, size.Height)
+		}
+		m.size = size
+		return m, nil
+	}
 	key, ok := message.(tea.KeyMsg)
 	if !ok {
 		return m, nil
@@ -46,7 +56,7 @@ func (m model) View() string {
 		}
 		view.WriteString(line + "\n")
 	}
-	view.WriteString("╰───────────────────╯\n")
+	view.WriteString("╰───────────────────╯\n" + m.note)
 	return view.String()
 }
 

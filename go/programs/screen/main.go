@@ -1,5 +1,5 @@
 // Draws on the framebuffer, by mmap and by write, while the terminal is in graphics mode; waits for a key,
-// and gives the screen back to the text.
+// and gives the screen back to the text. With the argument "resize": see resize.go.
 package main
 
 import (
@@ -21,7 +21,11 @@ const (
 )
 
 func main() {
-	if err := run(); err != nil {
+	work := run
+	if len(os.Args) > 1 && os.Args[1] == "resize" {
+		work = resize
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

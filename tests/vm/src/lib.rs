@@ -19,4 +19,5 @@ pub mod process;
 pub mod runner;
 pub mod suite;
 mod terminal;
+mod viewer;
 pub mod vm;

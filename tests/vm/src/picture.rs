@@ -80,10 +80,15 @@ impl Picture {
 
     /// The text of a QR code in it. `None`: there is none that can be read.
     pub(crate) fn code(&self) -> Option<String> {
-        let (width, height) = (self.width, self.pixels.len() / (3 * self.width));
+        let (width, height) = self.size();
         let grey = |x: usize, y: usize| self.pixel(x, y).map_or(0, |colour| colour[1]);
         let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, grey);
         image.detect_grids().iter().find_map(|grid| grid.decode().ok()).map(|(_, text)| text)
+    }
+
+    /// Width and height in pixels.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.width, self.pixels.len() / (3 * self.width))
     }
 
     /// The colour of a pixel.

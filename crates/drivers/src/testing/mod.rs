@@ -112,6 +112,7 @@ impl Device {
 
     pub(crate) fn display(manner: Manner) -> Shared {
         let mut device = Self::new(16, EVENT_INDEX, Behaviour::Obey);
+        device.configuration = vec![0; 16];
         device.gpu.manner = manner;
         Arc::new(Mutex::new(device))
     }
@@ -243,6 +244,13 @@ impl Device {
         self.work();
     }
 
+    /// The first display has another size now.
+    pub(crate) fn resize_display(&mut self, width: u32, height: u32) {
+        self.gpu.displays[0] = (width, height, 1);
+        self.configuration[..4].copy_from_slice(&1_u32.to_le_bytes());
+        self.raise();
+    }
+
     /// Raises the line, which the processor sees only when it was low.
     fn raise(&mut self) {
         let was_low = self.interrupt_status == 0;
@@ -299,6 +307,10 @@ impl Model for MmioFace {
         if let Some(at) = offset.checked_sub(0x100) {
             let value = value.to_le_bytes();
             device.configuration[at..at + bytes].copy_from_slice(&value[..bytes]);
+            if device.behaviour == Behaviour::Obey && at == 4 {
+                // What a display's driver knows does not stand there any more.
+                device.configuration[0] &= !value[0];
+            }
             return;
         }
         assert_eq!(bytes, 4, "registers are words (§4.2.2.2)");

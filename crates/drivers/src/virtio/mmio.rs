@@ -141,6 +141,11 @@ impl Transport for MmioTransport {
         self.irq.map(|irq| Interrupt { irq, vector: 0 })
     }
 
+    fn interrupt_on_change(&mut self, _vector: u16) -> bool {
+        // The one line is for both.
+        true
+    }
+
     fn acknowledge(&self) -> Option<Acknowledge> {
         self.acknowledge.part(0, size_of::<u32>()).map(Acknowledge::word)
     }

@@ -70,6 +70,8 @@ pub enum Error {
     Refused(u32),
     /// There is another screen already.
     OtherScreen,
+    /// It wants a picture of this size, for which there is no memory, or which makes no sense.
+    Size(u32, u32),
 }
 
 impl fmt::Display for Error {
@@ -92,6 +94,7 @@ impl fmt::Display for Error {
             Self::NoAnswer => f.write_str("it does not answer as it should"),
             Self::Refused(answer) => write!(f, "it answers {answer:#x}"),
             Self::OtherScreen => f.write_str("there is another screen"),
+            Self::Size(width, height) => write!(f, "{width}x{height} is too large or too small"),
         }
     }
 }

@@ -165,7 +165,7 @@ impl Transport for PciTransport {
         self.common.write_u32(register::DRIVER_FEATURES, (features >> 32) as u32);
         self.common.write_u32(register::DRIVER_FEATURES_SELECT, 0);
         self.common.write_u32(register::DRIVER_FEATURES, features as u32);
-        // Changes of the configuration are of no interest.
+        // Changes of the configuration are of no interest: see `interrupt_on_change`.
         self.common.write_u16(register::CONFIGURATION_VECTOR, NO_VECTOR);
     }
 
@@ -203,6 +203,12 @@ impl Transport for PciTransport {
     fn interrupt(&mut self) -> Option<Interrupt> {
         let (irq, vector) = self.messages.as_mut()?.allocate()?;
         Some(Interrupt { irq, vector })
+    }
+
+    fn interrupt_on_change(&mut self, vector: u16) -> bool {
+        self.common.write_u16(register::CONFIGURATION_VECTOR, vector);
+        // Without the resources for it the device says so (§4.1.5.1.2.1).
+        self.common.read_u16(register::CONFIGURATION_VECTOR) == vector
     }
 
     fn acknowledge(&self) -> Option<Acknowledge> {

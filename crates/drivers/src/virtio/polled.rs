@@ -5,7 +5,7 @@ use core::time::Duration;
 use hal::dma::DmaBuffer;
 
 /// Looks at the ring at most, should the clock stand still.
-const MOST_LOOKS: u32 = if cfg!(test) { 1000 } else { 50_000_000 };
+pub(super) const MOST_LOOKS: u32 = if cfg!(test) { 1000 } else { 50_000_000 };
 
 /// Polls for the answer to a request: its memory, and how many bytes the device has written. `None` when
 /// patience ends.

@@ -117,6 +117,10 @@ pub trait Transport: Send {
     /// `None` when there is none (left): then the kernel must poll.
     fn interrupt(&mut self) -> Option<Interrupt>;
 
+    /// Lets the device raise the interrupt of this vector of [`Transport::interrupt`] when it changes its
+    /// configuration, too. False: it cannot.
+    fn interrupt_on_change(&mut self, vector: u16) -> bool;
+
     /// What must be done before looking at the queues to get the next interrupt. `None` when
     /// interrupts are messages and need no such thing.
     fn acknowledge(&self) -> Option<Acknowledge>;

@@ -14,25 +14,31 @@ const LAYOUT: Layout = Layout { width: 64, height: 32, pitch: 256, shifts: [16, 
 const NOISE: u8 = 0x77;
 
 #[derive(Clone)]
-struct Shown(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<bool>>>);
+struct Shown(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<bool>>>, Layout);
 
 impl Surface for Shown {
     fn layout(&self) -> Layout {
-        LAYOUT
+        self.2
     }
     fn put(&self, _x: u32, _y: u32, _bits: &[u8], _pairs: &[Pairs]) {}
     fn store(&self, offset: u64, words: &[u64]) {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.0.lock().unwrap()[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+        let mut all = self.0.lock().unwrap();
+        all.iter_mut().skip(offset as usize).zip(bytes).for_each(|(to, byte)| *to = byte);
     }
     fn flush(&self) -> bool {
         self.1.lock().unwrap().pop().unwrap_or(true)
     }
 }
 
+fn of(layout: Layout) -> Shown {
+    let bytes = (layout.pitch * layout.height) as usize;
+    Shown(Arc::new(Mutex::new(vec![NOISE; bytes])), Arc::default(), layout)
+}
+
 fn picture() -> (Arc<FrameBuffer>, Shown) {
     hal::sim::reset(1, 64);
-    let shown = Shown(Arc::new(Mutex::new(vec![NOISE; 8192])), Arc::default());
+    let shown = of(LAYOUT);
     (FrameBuffer::new(Arc::new(shown.clone())), shown)
 }
 
@@ -146,4 +152,41 @@ fn it_tells_its_layout_and_keeps_it() {
     told.0[0] = 65;
     assert_eq!(put(&told, command::PUT_VARIABLE), Err(Errno::EINVAL));
     assert_eq!(put(&told, 0x4611), Err(Errno::ENOTTY));
+}
+
+#[test]
+fn another_screen_shows_what_is_mapped() {
+    let (buffer, _) = picture();
+    let mapped = buffer.frame(0, true).unwrap();
+    mapped.write(9, &[6]);
+    assert_eq!(buffer.write(4096, &mut SliceSource::new(&[7])), Ok(1));
+    buffer.refresh_if_due(at(0));
+    // Smaller: what was mapped of the larger one stays, whenever it is touched first.
+    let small = of(Layout { width: 32, height: 16, pitch: 128, ..LAYOUT });
+    buffer.move_to(Arc::new(small.clone()), false);
+    buffer.refresh_if_due(at(100));
+    assert_eq!([8, 9, 10].map(|at| small.byte(at)), [0, 6, 0]);
+    assert!(buffer.frame(1, true).is_ok());
+    let mut told = Argument(Vec::new());
+    assert_eq!(buffer.ioctl(command::GET_VARIABLE, &mut told), Ok(0));
+    assert_eq!((told.0[0], told.0[4], told.0[8], told.0[12]), (32, 16, 32, 16));
+    assert_eq!(buffer.ioctl(command::PAN, &mut told), Ok(0));
+    assert_eq!(buffer.ioctl(command::GET_FIXED, &mut told), Ok(0));
+    assert_eq!((told.0[24..28].to_vec(), told.0[48]), (vec![0, 0x20, 0, 0], 128));
+    // Larger. Text is there, so that only what somebody has mapped is seen beside it.
+    let large = of(Layout { width: 128, height: 32, pitch: 512, ..LAYOUT });
+    buffer.move_to(Arc::new(large.clone()), false);
+    buffer.refresh_if_due(at(200));
+    assert_eq!([9, 4096].map(|at| large.byte(at)), [6, NOISE]);
+    assert!(buffer.frame(3, true).is_ok());
+    assert_eq!(buffer.frame(4, true).err(), Some(Errno::ENXIO));
+    // The same once more.
+    assert_eq!(buffer.write(4096, &mut SliceSource::new(&[7])), Ok(1));
+    buffer.refresh_if_due(at(300));
+    assert_eq!(large.byte(4096), 7);
+    // The program has the screen for itself.
+    let last = of(LAYOUT);
+    buffer.move_to(Arc::new(last.clone()), true);
+    buffer.refresh_if_due(at(400));
+    assert_eq!([9, 4096].map(|at| last.byte(at)), [6, 7]);
 }

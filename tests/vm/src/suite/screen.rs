@@ -1,6 +1,8 @@
 //! The console on a screen and a keyboard before it, as people would use them: keys through QEMU's
 //! monitor, pictures read back as text.
 
+mod size;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -45,7 +47,7 @@ pub(super) fn tests() -> Vec<Test> {
     let own = |name: &str, set, run: fn(&Mode) -> Result<()>| {
         Test::new(format!("screen/{name}"), set, run).with_own_machine()
     };
-    vec![
+    let mut tests = vec![
         own("card", Set::Core, |mode| card(mode, "card", VGA)),
         own("editor", Set::Core, |mode| editor(mode, "editor", VGA)),
         own("bubbletea", Set::Core, bubbletea),
@@ -78,7 +80,9 @@ pub(super) fn tests() -> Vec<Test> {
         own("keymap", Set::All, keymap),
         own("alone", Set::All, alone),
         own("no-keyboard", Set::All, no_keyboard),
-    ]
+    ];
+    tests.extend(size::tests());
+    tests
 }
 
 /// A machine with a screen.

@@ -9,11 +9,13 @@ mod tests;
 use super::transport::Transport;
 use super::{Error, report_broken};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::sync::Arc;
 use base::display::{Layout, Pairs, Surface};
 use base::sync::SpinLock;
 use control::Control;
 use core::time::Duration;
+use hal::irq::Irq;
 use picture::Picture;
 
 /// How long a kernel that fails waits for a lock, and for the device.
@@ -26,10 +28,10 @@ const SMALLER: [(u32, u32); 3] = [(1024, 768), (800, 600), (640, 480)];
 /// The picture takes at most this part of the memory.
 const SHARE: u64 = 8;
 
-/// A virtio display device that shows a picture.
+/// A virtio display device that shows a picture, or one that it has shown before.
 pub struct VirtioGpu {
     picture: Picture,
-    control: SpinLock<Control>,
+    control: Arc<SpinLock<Control>>,
 }
 
 impl VirtioGpu {
@@ -40,21 +42,28 @@ impl VirtioGpu {
     /// The device does not follow, or there is no memory.
     pub fn new(transport: Box<dyn Transport>) -> Result<Arc<Self>, Error> {
         let mut control = Control::new(transport)?;
-        let (display, wanted) = control.display()?;
-        let picture = Picture::new(affordable(wanted))?;
-        control.show(display, &picture)?;
-        let gpu = Arc::new(Self { picture, control: SpinLock::new(control) });
+        let wanted = control.choose_display()?;
+        let [.., smallest] = SMALLER;
+        let size = [wanted].into_iter().chain(SMALLER).find(is_affordable).unwrap_or(smallest);
+        let picture = Picture::new(1, size)?;
+        control.show(&picture)?;
+        let gpu = Arc::new(Self { picture, control: Arc::new(SpinLock::new(control)) });
         gpu.flush();
         Ok(gpu)
     }
+
+    /// What the device raises when the display may have another size: see [`Surface::successor`]. `None`: it
+    /// keeps the one that it has.
+    #[must_use]
+    pub fn irq(&self) -> Option<Irq> {
+        self.control.lock().irq()
+    }
 }
 
-/// The size of a picture that the memory has room for.
-fn affordable(wanted: (u32, u32)) -> (u32, u32) {
+/// True when the memory has room for a picture of this size.
+fn is_affordable((width, height): &(u32, u32)) -> bool {
     let most = hal::memory::statistics().total * base::PAGE_SIZE / SHARE;
-    let fits = |size: &(u32, u32)| u64::from(size.0) * u64::from(size.1) * 4 <= most;
-    let [.., smallest] = SMALLER;
-    [wanted].into_iter().chain(SMALLER).find(fits).unwrap_or(smallest)
+    u64::from(*width) * u64::from(*height) * 4 <= most
 }
 
 impl Surface for VirtioGpu {
@@ -80,6 +89,27 @@ impl Surface for VirtioGpu {
             report_broken("virtio-gpu", trouble);
             true
         })
+    }
+
+    fn successor(&self) -> Option<Arc<dyn Surface>> {
+        let outcome = self.control.lock().adapt(&self.picture, is_affordable);
+        match outcome {
+            Ok(picture) => {
+                let gpu = Self { picture: picture?, control: Arc::clone(&self.control) };
+                gpu.flush();
+                Some(Arc::new(gpu))
+            }
+            Err(error @ Error::NoAnswer) => {
+                report_broken("virtio-gpu", error);
+                None
+            }
+            Err(error) => {
+                let Layout { width, height, .. } = self.layout();
+                let line = format!("eggos: virtio-gpu: it stays {width}x{height}: {error}\n");
+                hal::console::write(line.as_bytes());
+                None
+            }
+        }
     }
 
     fn flush_last(&self) {

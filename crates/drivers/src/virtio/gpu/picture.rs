@@ -48,9 +48,16 @@ impl Area {
     }
 }
 
+/// The width of a picture on a display of this one.
+pub(super) fn whole_groups(width: u32) -> u32 {
+    width / GROUP_PIXELS * GROUP_PIXELS
+}
+
 /// A picture. It is written to without a lock: by the console, by programs, and at last by a kernel that
 /// fails.
 pub(super) struct Picture {
+    /// What the device calls it.
+    number: u32,
     layout: Layout,
     pieces: Vec<DmaRing>,
     /// An [`Area`], in one word so that none of it is lost.
@@ -59,8 +66,8 @@ pub(super) struct Picture {
 
 impl Picture {
     /// A black one, all of it changed. Its width is cut to whole groups of pixels. Sizes are below 65,536.
-    pub(super) fn new((width, height): (u32, u32)) -> Result<Self, Error> {
-        let width = width / GROUP_PIXELS * GROUP_PIXELS;
+    pub(super) fn new(number: u32, (width, height): (u32, u32)) -> Result<Self, Error> {
+        let width = whole_groups(width);
         let layout = Layout { width, height, pitch: width * PIXEL, shifts: SHIFTS };
         let mut left = layout.pitch as usize * height as usize;
         let mut pieces = Vec::new();
@@ -69,9 +76,14 @@ impl Picture {
             pieces.push(DmaRing::new(bytes)?);
             left -= bytes;
         }
-        let picture = Self { layout, pieces, changed: AtomicU64::new(Area::NONE.packed()) };
+        let changed = AtomicU64::new(Area::NONE.packed());
+        let picture = Self { number, layout, pieces, changed };
         picture.touch(0, 0, width, height);
         Ok(picture)
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(super) fn layout(&self) -> Layout {

@@ -204,3 +204,134 @@ fn wrong_answers_later_stop_it() {
     assert!(gpu.flush());
     assert_eq!(lock(&device).status, 0);
 }
+
+/// A device with an interrupt line, and its driver.
+fn attach_with_line(device: &Shared) -> Arc<VirtioGpu> {
+    hal::sim::reset(1, 1 << 14);
+    let irq = hal::irq::allocate_line(3);
+    lock(device).line = irq;
+    lock(device).gpu.displays[0] = (400, 240, 1);
+    let transport = MmioTransport::new(mmio_window(device), || irq).unwrap();
+    let gpu = VirtioGpu::new(Box::new(transport)).unwrap();
+    assert_eq!(gpu.irq(), irq);
+    gpu
+}
+
+/// True when the device has raised its line since the last call.
+fn is_raised(gpu: &VirtioGpu) -> bool {
+    hal::irq::take_pending() & 1 << gpu.irq().unwrap().0 != 0
+}
+
+#[test]
+fn a_display_of_another_size_gets_another_picture() {
+    let device = Model::display(Manner::Good);
+    let gpu = attach_with_line(&device);
+    gpu.store(0, &[word(RED)]);
+    assert!(gpu.flush() && !is_raised(&gpu));
+    assert!(gpu.successor().is_none(), "it is as it was");
+    let mut shown: Arc<dyn Surface> = gpu.clone();
+    for (number, (width, height)) in (2..).zip([(416, 260), (335, 210), (320, 200)]) {
+        lock(&device).resize_display(width, height);
+        assert!(is_raised(&gpu));
+        let next = shown.successor().unwrap();
+        let whole = width / 8 * 8;
+        let want = Layout { width: whole, height, pitch: 4 * whole, shifts: [16, 8, 0] };
+        assert_eq!(next.layout(), want);
+        assert!(next.successor().is_none(), "once");
+        // Whoever does not know yet changes nothing any more.
+        shown.store(0, &[word(BLUE)]);
+        assert!(shown.flush());
+        shown.flush_last();
+        assert!(shown.successor().is_none());
+        let seen = |x, y| lock(&device).gpu.pixel(x, y);
+        assert_eq!((seen(0, 0), seen(whole - 1, height - 1)), (0, 0));
+        next.store(u64::from(want.pitch) * u64::from(height - 1), &[word(RED)]);
+        assert!(next.flush());
+        assert_eq!((seen(0, 0), seen(1, height - 1), seen(2, height - 1)), (0, RED, 0));
+        let model = &lock(&device).gpu;
+        assert_eq!((model.size(), model.scanout), ((whole, height), Some(0)));
+        assert!(model.resources.keys().eq([&number]), "the others are gone");
+        shown = next;
+    }
+    // Nobody needs the first one any more, but it has the line's number.
+    drop(shown);
+    assert_ne!(lock(&device).status, 0);
+    drop(gpu);
+    assert_eq!(lock(&device).status, 0, "it is reset");
+}
+
+#[test]
+fn a_size_that_cannot_be_had_changes_nothing() {
+    let device = Model::display(Manner::Good);
+    let gpu = attach_with_line(&device);
+    // The machine has 64 MiB: 8 of them may be a picture.
+    for (width, height) in [
+        (4096, 2160),
+        (u32::MAX, u32::MAX),
+        (0, 0),
+        (319, 480),
+        (640, 199),
+        (8193, 200),
+        (407, 240),
+    ] {
+        lock(&device).resize_display(width, height);
+        assert!(is_raised(&gpu));
+        assert!(gpu.successor().is_none(), "{width}x{height}");
+        assert_eq!(lock(&device).gpu.size(), (400, 240));
+    }
+    lock(&device).resize_display(480, 300);
+    lock(&device).gpu.displays[0].2 = 0;
+    assert!(gpu.successor().is_none(), "it is not there");
+    // An interrupt without a reason.
+    let asked = lock(&device).gpu.asked.len();
+    assert!(gpu.successor().is_none());
+    assert_eq!(lock(&device).gpu.asked.len(), asked);
+    gpu.store(0, &[word(RED)]);
+    assert!(gpu.flush());
+    assert_eq!(lock(&device).gpu.pixel(0, 0), RED);
+}
+
+#[test]
+fn what_it_refuses_of_another_size_leaves_it_as_it_is() {
+    for kind in [0x100, 0x101, 0x106, 0x103] {
+        let device = Model::display(Manner::Good);
+        let gpu = attach_with_line(&device);
+        lock(&device).gpu.manner = Manner::Refuse(kind);
+        lock(&device).resize_display(480, 300);
+        assert!(gpu.successor().is_none(), "{kind:#x}");
+        assert!(lock(&device).gpu.resources.keys().eq([&1]), "{kind:#x}");
+        lock(&device).gpu.manner = Manner::Good;
+        gpu.store(0, &[word(RED)]);
+        assert!(gpu.flush());
+        assert_eq!(lock(&device).gpu.size(), (400, 240));
+        assert_eq!(lock(&device).gpu.pixel(0, 0), RED);
+        lock(&device).resize_display(480, 300);
+        assert_eq!(gpu.successor().unwrap().layout().width, 480, "{kind:#x}");
+    }
+}
+
+#[test]
+fn a_device_that_fails_while_its_display_changes_is_stopped() {
+    let bad = [Manner::Refuse(0x102), Manner::Short(1), Manner::Claim(0), Manner::Claim(u32::MAX)];
+    for manner in bad {
+        let device = Model::display(Manner::Good);
+        let gpu = attach_with_line(&device);
+        lock(&device).gpu.manner = manner;
+        lock(&device).resize_display(480, 300);
+        let _ = gpu.successor();
+        assert_eq!(lock(&device).status, 0, "{manner:?}: it is reset");
+        lock(&device).resize_display(400, 240);
+        assert!(gpu.successor().is_none());
+        gpu.store(0, &[word(RED)]);
+        assert!(gpu.flush());
+    }
+    // What was on its way before never comes.
+    let device = Model::display(Manner::Good);
+    let gpu = attach_with_line(&device);
+    lock(&device).paused = true;
+    gpu.store(0, &[word(RED)]);
+    assert!(gpu.flush());
+    lock(&device).resize_display(480, 300);
+    assert!(gpu.successor().is_none());
+    assert_eq!(lock(&device).status, 0);
+}
