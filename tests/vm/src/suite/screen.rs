@@ -1,10 +1,11 @@
 //! The console on a screen and a keyboard before it, as people would use them: keys through QEMU's
 //! monitor, pictures read back as text.
 
+mod depth;
 mod size;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +82,7 @@ pub(super) fn tests() -> Vec<Test> {
         own("alone", Set::All, alone),
         own("no-keyboard", Set::All, no_keyboard),
     ];
+    tests.extend(depth::tests());
     tests.extend(size::tests());
     tests
 }
@@ -201,6 +203,24 @@ fn card(mode: &Mode, name: &str, adapter: Adapter) -> Result<()> {
     screen.running.expect_orderly("exit 0", LIMIT)
 }
 
+/// Makes an image of a program, of a form.
+fn image(
+    mode: &Mode,
+    folder: &Path,
+    form: &str,
+    program: &str,
+    arguments: &[&str],
+) -> Result<PathBuf> {
+    let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
+    let elf = build::go(program, build::NEWEST, Variant::Plain)?;
+    fs::create_dir_all(folder)?;
+    let image = folder.join(format!("image.{form}"));
+    let mut command = Command::new(egg);
+    command.args(["build", "--format", form, "-o"]).arg(&image).arg(&elf).arg("--").args(arguments);
+    build::succeed(command)?;
+    Ok(image)
+}
+
 /// Boots a program from an image.
 fn from_image(
     mode: &Mode,
@@ -210,19 +230,8 @@ fn from_image(
     program: &str,
     arguments: &[&str],
 ) -> Result<Screen> {
-    let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
-    let elf = build::go(program, build::NEWEST, Variant::Plain)?;
     let folder = build::target().join("screen").join(name);
-    fs::create_dir_all(&folder)?;
-    let image = folder.join("image.iso");
-    let mut command = Command::new(egg);
-    command
-        .args(["build", "--format", "iso", "-o"])
-        .arg(&image)
-        .arg(&elf)
-        .arg("--")
-        .args(arguments);
-    build::succeed(command)?;
+    let image = image(mode, &folder, "iso", program, arguments)?;
     let vm = Vm::of(&image, mode).machine("q35").flags(["--firmware", firmware]);
     Screen::start_with(name, vm, |line| format!("{line} -device {card}"))
 }
