@@ -3,8 +3,8 @@
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundle::Metadata;
@@ -23,6 +23,10 @@ use crate::vm::{self, Connection};
 const DEVICE: &str = "/dev/kvm";
 /// KVM boots the kernel in some 20 ms.
 const LIMIT: Duration = Duration::from_secs(3);
+/// How the names of remembered tries begin.
+const PREFIX: &str = "kvm-";
+/// So many kernels can be used in turn without trying again.
+const KEPT: usize = 7;
 /// What the probe ends with.
 const CODE: u8 = 42;
 
@@ -88,13 +92,30 @@ fn kvm(kernel: &Kernel) -> Result<Kvm, Ended> {
             };
             if let Some(path) = cache {
                 // Without a cache the next run tries again.
-                let _ = path.parent().map(fs::create_dir_all);
-                let _ = fs::write(path, &problem);
+                let _ = remember(&path, &problem);
             }
             problem
         }
     };
     Ok(if problem.is_empty() { Kvm::Works } else { Kvm::Problem(problem) })
+}
+
+/// Keeps what came of a try, and forgets all but the [`KEPT`] newest others.
+fn remember(path: &Path, problem: &str) -> io::Result<()> {
+    let directory = path.parent().ok_or(ErrorKind::NotFound)?;
+    fs::create_dir_all(directory)?;
+    let mut others = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            others.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    others.sort_unstable();
+    for (_, old) in others.iter().rev().skip(KEPT) {
+        fs::remove_file(old)?;
+    }
+    fs::write(path, problem)
 }
 
 fn does_not_run(outcome: &Outcome) -> String {
@@ -111,7 +132,7 @@ fn cache_path(kernel: &Kernel) -> Option<PathBuf> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let mut hasher = DefaultHasher::new();
     kernel.elf().hash(&mut hasher);
-    let name = format!("kvm-{}-{:016x}", boot.trim(), hasher.finish());
+    let name = format!("{PREFIX}{}-{:016x}", boot.trim(), hasher.finish());
     Some(cache_directory()?.join(name))
 }
 
@@ -198,5 +219,19 @@ mod tests {
         fs::write(&path, probe_program()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(Command::new(path).status().unwrap().code(), Some(i32::from(CODE)));
+    }
+
+    #[test]
+    fn tries_of_long_ago_are_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("eggos");
+        for number in 0..=2 * KEPT {
+            remember(&cache.join(format!("{PREFIX}{number}")), "a problem").unwrap();
+            fs::write(cache.join("other"), "").unwrap();
+        }
+        let newest = cache.join(format!("{PREFIX}{}", 2 * KEPT));
+        assert_eq!(fs::read_to_string(newest).unwrap(), "a problem");
+        assert!(cache.join("other").exists());
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), KEPT + 2);
     }
 }
