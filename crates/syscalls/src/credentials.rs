@@ -1,24 +1,49 @@
 //! Who a thread is and what it may do (credentials(7), capabilities(7)). Each thread has its own;
 //! programs that change them change all threads.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::Errno;
+use base::sync::SpinLock;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, Ordering};
+use vfs::Who;
+use vfs::access::{Powers, ROOT};
 
 /// Capability numbers, and the set of all.
 pub(crate) mod capability {
+    pub(crate) const CHOWN: u32 = 0;
+    pub(crate) const DAC_OVERRIDE: u32 = 1;
+    pub(crate) const DAC_READ_SEARCH: u32 = 2;
+    pub(crate) const FOWNER: u32 = 3;
+    pub(crate) const FSETID: u32 = 4;
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
+    pub(crate) const LINUX_IMMUTABLE: u32 = 9;
+    pub(crate) const NET_RAW: u32 = 13;
+    pub(crate) const SYS_CHROOT: u32 = 18;
     pub(crate) const SYS_BOOT: u32 = 22;
     pub(crate) const SYS_NICE: u32 = 23;
     pub(crate) const SYS_RESOURCE: u32 = 24;
+    pub(crate) const MKNOD: u32 = 27;
+    pub(crate) const MAC_OVERRIDE: u32 = 32;
     /// The highest (`CAP_CHECKPOINT_RESTORE`).
     pub(crate) const LAST: u32 = 40;
     pub(crate) const ALL: u64 = (1 << (LAST + 1)) - 1;
+    /// Those that go and come with the user for files (`CAP_FS_MASK`).
+    pub(crate) const FILES: u64 = 1 << CHOWN
+        | 1 << DAC_OVERRIDE
+        | 1 << DAC_READ_SEARCH
+        | 1 << FOWNER
+        | 1 << FSETID
+        | 1 << LINUX_IMMUTABLE
+        | 1 << MKNOD
+        | 1 << MAC_OVERRIDE;
 }
 
 /// "Leave as it is" in setresuid(2) and kin.
-const UNCHANGED: u32 = u32::MAX;
+pub(crate) const UNCHANGED: u32 = u32::MAX;
 
 /// Real, effective and saved id, and the one for files.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -74,6 +99,11 @@ impl Ids {
         }
         self.take(new);
         Ok(())
+    }
+
+    /// True of those the thread has anyway.
+    pub(crate) fn holds(&self, id: u32) -> bool {
+        [self.real, self.effective, self.saved, self.files].contains(&id)
     }
 
     fn has_root(self) -> bool {
@@ -170,6 +200,83 @@ impl Credentials {
             (_, 0) => capabilities.effective = capabilities.permitted,
             _ => {}
         }
+    }
+
+    /// What setfsuid(2) does to the capabilities. `old`: the id for files of before.
+    pub(crate) fn file_user_changed(&mut self, old: u32) {
+        let Capabilities { effective, permitted, .. } = &mut self.capabilities;
+        match (old, self.user.files) {
+            (0, 0) => {}
+            (0, _) => *effective &= !capability::FILES,
+            (_, 0) => *effective |= *permitted & capability::FILES,
+            _ => {}
+        }
+    }
+
+    /// Whom files see.
+    fn who(&self) -> Who {
+        Who {
+            user: self.user.files,
+            group: self.group.files,
+            groups: self.groups.clone(),
+            powers: Powers::from_bits_truncate(self.capabilities.effective),
+        }
+    }
+
+    /// Whom access(2) asks for: the real user, as that one would come (`access_override_creds`).
+    pub(crate) fn real_who(&self) -> Who {
+        let powers = match self.user.real {
+            0 => Powers::from_bits_truncate(self.capabilities.permitted),
+            _ => Powers::empty(),
+        };
+        Who { user: self.user.real, group: self.group.real, powers, ..self.who() }
+    }
+}
+
+/// A thread's credentials.
+#[derive(Default)]
+pub(crate) struct Identity {
+    credentials: SpinLock<Credentials>,
+    /// Files see somebody else than root with all powers. Kept apart, since each path asks.
+    limited: AtomicBool,
+}
+
+impl Identity {
+    /// Looks at the credentials.
+    pub(crate) fn get<R>(&self, look: impl FnOnce(&Credentials) -> R) -> R {
+        look(&self.credentials.lock())
+    }
+
+    /// True when the capability counts.
+    pub(crate) fn has(&self, capability: u32) -> bool {
+        self.get(|who| who.capabilities.has(capability))
+    }
+
+    /// Changes the credentials.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Credentials) -> R) -> R {
+        let mut credentials = self.credentials.lock();
+        let result = change(&mut credentials);
+        let Who { user, group, powers, .. } = credentials.who();
+        self.limited.store((user, group, powers) != (0, 0, Powers::all()), Ordering::Relaxed);
+        result
+    }
+
+    /// Whom files see.
+    #[inline]
+    pub(crate) fn asker(&self) -> Asker {
+        let limited = self.limited.load(Ordering::Relaxed);
+        Asker(limited.then(|| Box::new(self.get(Credentials::who))))
+    }
+}
+
+/// Whom files see; `None`: root.
+pub(crate) struct Asker(Option<Box<Who>>);
+
+impl Deref for Asker {
+    type Target = Who;
+
+    fn deref(&self) -> &Who {
+        self.0.as_deref().unwrap_or(&ROOT)
     }
 }
 

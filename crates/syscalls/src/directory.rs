@@ -1,6 +1,7 @@
 //! Directories, and calls that make, remove and move names.
 
 use crate::call::Call;
+use crate::credentials::capability;
 use crate::files::{PathArgument, find, itself, masked};
 use crate::table::{Row, full};
 use crate::trace::Argument::{self, DirFd, Fd, Flags, Hex, Int, Mode, Out, Path, Size};
@@ -8,6 +9,7 @@ use abi::file::{AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYM
 use abi::number as nr;
 use alloc::vec::Vec;
 use base::{Errno, UserAddr};
+use vfs::access::AccessMode;
 use vfs::flags::PATH_MAX;
 use vfs::inode::DirectoryEntry;
 use vfs::{FileType, Found, InodeRef, RenameFlags};
@@ -152,13 +154,16 @@ fn getcwd(call: &Call<'_>) -> Result<usize, Errno> {
     Ok(path.len())
 }
 
+/// A directory that the thread may be in.
 fn directory_at(call: &Call<'_>) -> Result<InodeRef, Errno> {
     let argument = PathArgument::read(call, CWD, call.address(0))?;
     let inode = call.process().vfs.resolve(argument.at(), &argument.path, true);
     // An open file without an inode is no directory either.
     let inode =
         inode.map_err(|errno| if errno == Errno::ENXIO { Errno::ENOTDIR } else { errno })?;
-    require_directory(inode.inode)
+    let inode = require_directory(inode.inode)?;
+    argument.who.check(&*inode, AccessMode::EXECUTE)?;
+    Ok(inode)
 }
 
 fn require_directory(inode: InodeRef) -> Result<InodeRef, Errno> {
@@ -174,12 +179,16 @@ fn chdir(call: &Call<'_>) -> Result<usize, Errno> {
 fn fchdir(call: &Call<'_>) -> Result<usize, Errno> {
     let open = call.open_file(0)?;
     let directory = require_directory(open.inode().ok_or(Errno::ENOTDIR)?.clone())?;
+    call.asker().check(&*directory, AccessMode::EXECUTE)?;
     call.process().directories.lock().working = directory;
     Ok(0)
 }
 
 fn chroot(call: &Call<'_>) -> Result<usize, Errno> {
     let directory = directory_at(call)?;
+    if !call.thread.identity.has(capability::SYS_CHROOT) {
+        return Err(Errno::EPERM);
+    }
     call.process().directories.lock().root = directory;
     Ok(0)
 }

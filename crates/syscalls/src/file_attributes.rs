@@ -10,9 +10,10 @@ use abi::time::{Timespec, Timeval};
 use alloc::vec::Vec;
 use base::{Errno, UserAddr, WallTime};
 use core::sync::atomic::Ordering;
+use vfs::access::{AccessMode, Powers, ROOT};
 use vfs::attributes::{set_owner, set_permissions, set_times, truncate};
 use vfs::extras::{ATTRIBUTE_BYTES_MAX, Extras};
-use vfs::{FileType, InodeRef, Place};
+use vfs::{FileType, InodeRef, Place, Who};
 
 const AT: Argument = Flags(&[(0x100, "AT_SYMLINK_NOFOLLOW"), (0x1000, "AT_EMPTY_PATH")]);
 const CWD: base::Fd = base::Fd(AT_FDCWD);
@@ -127,7 +128,7 @@ fn length(call: &Call<'_>, index: usize) -> Result<u64, Errno> {
 fn truncate_path(call: &Call<'_>) -> Result<usize, Errno> {
     let bytes = length(call, 1)?;
     let place = path_place(call, CWD, 0, 0)?;
-    raised(call.thread, truncate(&place, bytes))?;
+    raised(call.thread, truncate(&call.asker(), &place, bytes))?;
     cut(call, &place.inode, bytes)
 }
 
@@ -139,7 +140,7 @@ fn ftruncate(call: &Call<'_>) -> Result<usize, Errno> {
     if place.inode.kind() != FileType::Regular || open.writable().is_err() {
         return Err(Errno::EINVAL);
     }
-    raised(call.thread, truncate(place, bytes))?;
+    raised(call.thread, truncate(&ROOT, place, bytes))?;
     cut(call, &place.inode, bytes)
 }
 
@@ -150,7 +151,7 @@ fn fallocate(call: &Call<'_>) -> Result<usize, Errno> {
 }
 
 fn chmod(call: &Call<'_>, place: Result<Place, Errno>, mode: usize) -> Result<usize, Errno> {
-    set_permissions(&place?, call.unsigned(mode)).map(|()| 0)
+    set_permissions(&call.asker(), &place?, call.unsigned(mode)).map(|()| 0)
 }
 
 /// -1 leaves an id as it is.
@@ -162,7 +163,7 @@ fn id(call: &Call<'_>, index: usize) -> Option<u32> {
 }
 
 fn chown(call: &Call<'_>, place: Result<Place, Errno>, first: usize) -> Result<usize, Errno> {
-    set_owner(&place?, id(call, first), id(call, first + 1)).map(|()| 0)
+    set_owner(&call.asker(), &place?, id(call, first), id(call, first + 1)).map(|()| 0)
 }
 
 fn now() -> WallTime {
@@ -176,9 +177,11 @@ fn wall(seconds: i64, nanoseconds: i64) -> WallTime {
     WallTime { nanoseconds: seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds) }
 }
 
+/// `UTIME_NOW` of utimensat(2).
+const NOW: i64 = (1 << 30) - 1;
+
 /// The times of utimensat: now, given, or left alone.
 fn decode_times(times: [Timespec; 2]) -> Result<[Option<WallTime>; 2], Errno> {
-    const NOW: i64 = (1 << 30) - 1;
     const OMIT: i64 = (1 << 30) - 2;
     let mut decoded = [None; 2];
     for (slot, time) in decoded.iter_mut().zip(times) {
@@ -194,11 +197,14 @@ fn decode_times(times: [Timespec; 2]) -> Result<[Option<WallTime>; 2], Errno> {
 
 fn utimensat(call: &Call<'_>) -> Result<usize, Errno> {
     let times_at = call.address(2);
-    let [accessed, modified] = if times_at.is_null() {
+    let mut touch = times_at.is_null();
+    let [accessed, modified] = if touch {
         [Some(now()); 2]
     } else {
         let second = times_at.wrapping_add(size_of::<Timespec>() as u64);
-        decode_times([call.memory().read(times_at)?, call.memory().read(second)?])?
+        let times: [Timespec; 2] = [call.memory().read(times_at)?, call.memory().read(second)?];
+        touch = times.iter().all(|time| time.nanoseconds == NOW);
+        decode_times(times)?
     };
     if accessed.is_none() && modified.is_none() {
         return Ok(0);
@@ -212,7 +218,7 @@ fn utimensat(call: &Call<'_>) -> Result<usize, Errno> {
     } else {
         path_place(call, call.fd(0), 1, flags)?
     };
-    set_times(&place, accessed, modified).map(|()| 0)
+    set_times(&call.asker(), &place, accessed, modified, touch).map(|()| 0)
 }
 
 fn utimes(call: &Call<'_>, from: base::Fd, path: usize) -> Result<usize, Errno> {
@@ -229,7 +235,8 @@ fn utimes(call: &Call<'_>, from: base::Fd, path: usize) -> Result<usize, Errno> 
         };
         [read(times_at)?, read(times_at.wrapping_add(size_of::<Timeval>() as u64))?]
     };
-    set_times(&path_place(call, from, path, 0)?, accessed, modified).map(|()| 0)
+    let place = path_place(call, from, path, 0)?;
+    set_times(&call.asker(), &place, accessed, modified, times_at.is_null()).map(|()| 0)
 }
 
 fn utime(call: &Call<'_>) -> Result<usize, Errno> {
@@ -240,7 +247,8 @@ fn utime(call: &Call<'_>) -> Result<usize, Errno> {
         let [accessed, modified]: [i64; 2] = call.memory().read(times_at)?;
         [Some(wall(accessed, 0)), Some(wall(modified, 0))]
     };
-    set_times(&path_place(call, CWD, 0, 0)?, accessed, modified).map(|()| 0)
+    let place = path_place(call, CWD, 0, 0)?;
+    set_times(&call.asker(), &place, accessed, modified, times_at.is_null()).map(|()| 0)
 }
 
 /// Longest name of an extended attribute.
@@ -260,10 +268,12 @@ fn extras(inode: &InodeRef) -> Result<&Extras, Errno> {
     inode.extras().ok_or(Errno::EOPNOTSUPP)
 }
 
-/// Which names a file may have: user.* only on files and directories.
-fn check_name(inode: &InodeRef, name: &[u8], change: bool) -> Result<(), Errno> {
+/// Which names a file may have, and for whom: user.* only on files and directories, for those who may
+/// read and write them; trusted.* and security.* are the superuser's (xattr(7)).
+fn check_name(who: &Who, inode: &InodeRef, name: &[u8], change: bool) -> Result<(), Errno> {
     let is_user = name.starts_with(b"user.");
-    let known = is_user || name.starts_with(b"trusted.") || name.starts_with(b"security.");
+    let is_trusted = name.starts_with(b"trusted.");
+    let known = is_user || is_trusted || name.starts_with(b"security.");
     let has_name = name.iter().position(|byte| *byte == b'.').is_some_and(|at| at + 1 < name.len());
     if !known {
         return Err(Errno::EOPNOTSUPP);
@@ -274,7 +284,14 @@ fn check_name(inode: &InodeRef, name: &[u8], change: bool) -> Result<(), Errno> 
     if is_user && !matches!(inode.kind(), FileType::Regular | FileType::Directory) {
         return Err(if change { Errno::EPERM } else { Errno::ENODATA });
     }
-    Ok(())
+    if is_user {
+        return who.check(&**inode, if change { AccessMode::WRITE } else { AccessMode::READ });
+    }
+    match who.powers.contains(Powers::SYS_ADMIN) {
+        false if change => Err(Errno::EPERM),
+        false if is_trusted => Err(Errno::ENODATA),
+        _ => Ok(()),
+    }
 }
 
 fn setxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
@@ -294,7 +311,7 @@ fn setxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno
     value.resize(length, 0);
     call.memory().read_bytes(call.address(2), &mut value)?;
     let inode = place?.inode;
-    check_name(&inode, &name, true)?;
+    check_name(&call.asker(), &inode, &name, true)?;
     let (create, replace) = (flags & CREATE != 0, flags & REPLACE != 0);
     extras(&inode)?.set_attribute(&name, &value, create, replace)?;
     Ok(0)
@@ -315,7 +332,7 @@ fn store(call: &Call<'_>, first: usize, value: &[u8]) -> Result<usize, Errno> {
 fn getxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
     let name = attribute_name(call, 1)?;
     let inode = place?.inode;
-    check_name(&inode, &name, false)?;
+    check_name(&call.asker(), &inode, &name, false)?;
     store(call, 2, &extras(&inode)?.attribute(&name)?)
 }
 
@@ -328,6 +345,6 @@ fn listxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errn
 fn removexattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
     let name = attribute_name(call, 1)?;
     let inode = place?.inode;
-    check_name(&inode, &name, true)?;
+    check_name(&call.asker(), &inode, &name, true)?;
     extras(&inode)?.remove_attribute(&name).map(|()| 0)
 }

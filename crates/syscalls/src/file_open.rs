@@ -169,7 +169,7 @@ fn openat2(call: &Call<'_>) -> Result<Outcome, Errno> {
         // Its root is the descriptor's directory.
         path.insert(0, b'.');
     }
-    let argument = PathArgument::of(call.process(), call.fd(0), path)?;
+    let argument = PathArgument::of(call.thread, call.fd(0), path)?;
     let usual = argument.at();
     let at = At {
         root: if asks(resolve::IN_ROOT) { usual.directory } else { usual.root },

@@ -1,8 +1,9 @@
 //! What is known of a file: stat and its relatives, access, statfs.
 
 use crate::call::Call;
-use crate::files::{find, itself};
-use crate::table::{Row, full, partial};
+use crate::credentials::Credentials;
+use crate::files::{find, find_as, itself};
+use crate::table::{Row, full};
 use crate::trace::Argument::{self, DirFd, Fd, Flags, Hex, Mode, Path};
 use abi::file::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW,
@@ -10,7 +11,7 @@ use abi::file::{
 };
 use abi::number as nr;
 use base::{Errno, PAGE_SIZE, WallTime};
-use vfs::attributes::{AccessMode, check_access};
+use vfs::access::{AccessMode, check_access};
 use vfs::flags::NAME_MAX;
 use vfs::{FileSystem, FileType, Found, InodeId, Metadata};
 
@@ -31,21 +32,17 @@ pub const ROWS: &[Row] = &[
     full(nr::LSTAT, "lstat", &[Path, Hex], |call| stat_path(call, false).into()),
     full(nr::FSTAT, "fstat", &[Fd, Hex], |call| fstat(call).into()),
     full(nr::STATX, "statx", &[DirFd, Path, AT, Hex, Hex], |call| statx(call).into()),
-    partial(nr::ACCESS, "access", &[Path, Mode], ACCESS_NOTE, |call| {
-        access(call, base::Fd(AT_FDCWD), 0, 0).into()
-    }),
-    partial(nr::FACCESSAT, "faccessat", &[DirFd, Path, Mode], ACCESS_NOTE, |call| {
+    full(nr::ACCESS, "access", &[Path, Mode], |call| access(call, base::Fd(AT_FDCWD), 0, 0).into()),
+    full(nr::FACCESSAT, "faccessat", &[DirFd, Path, Mode], |call| {
         access(call, call.fd(0), 1, 0).into()
     }),
-    partial(nr::FACCESSAT2, "faccessat2", &[DirFd, Path, Mode, AT], ACCESS_NOTE, |call| {
+    full(nr::FACCESSAT2, "faccessat2", &[DirFd, Path, Mode, AT], |call| {
         let flags = call.unsigned(3);
         access(call, call.fd(0), 1, flags).into()
     }),
     full(nr::STATFS, "statfs", &[Path, Hex], |call| statfs(call).into()),
     full(nr::FSTATFS, "fstatfs", &[Fd, Hex], |call| fstatfs(call).into()),
 ];
-
-const ACCESS_NOTE: &str = "as the superuser, whatever setuid said";
 
 fn pair(time: WallTime) -> [i64; 2] {
     [time.seconds().cast_signed(), i64::from(time.subsecond_nanoseconds())]
@@ -164,8 +161,16 @@ fn access(call: &Call<'_>, from: base::Fd, path: usize, flags: u32) -> Result<us
         return Err(Errno::EINVAL);
     }
     let follow = flags & AT_SYMLINK_NOFOLLOW == 0;
-    match find(call, from, call.address(path), flags, follow)? {
-        Found::Place(place) => check_access(&place.inode, wanted)?,
+    let real;
+    let asker = call.asker();
+    let who = if flags & AT_EACCESS != 0 {
+        &*asker
+    } else {
+        real = call.thread.identity.get(Credentials::real_who);
+        &real
+    };
+    match find_as(call, who, from, call.address(path), flags, follow)? {
+        Found::Place(place) => check_access(who, &place.inode, wanted)?,
         Found::File(_) if wanted.contains(AccessMode::EXECUTE) => return Err(Errno::EACCES),
         Found::File(_) => {}
     }

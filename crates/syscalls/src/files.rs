@@ -1,7 +1,8 @@
 //! What the calls about files share: paths, descriptors, waiting.
 
 use crate::call::{Call, Failure, Outcome, Restart};
-use crate::process::{PROCESS_ID, Process};
+use crate::credentials::Asker;
+use crate::process::PROCESS_ID;
 use crate::signal::{Origin, SIGPIPE, SIGXFSZ, SignalInfo, code};
 use crate::thread::Thread;
 use abi::file::{AT_EMPTY_PATH, AT_FDCWD};
@@ -14,24 +15,26 @@ use mm::Mm;
 use sched::Notifier;
 use vfs::flags::PATH_MAX;
 use vfs::tty::Tty;
-use vfs::{At, FileType, Found, InodeRef, OpenFile};
+use vfs::{At, FileType, Found, InodeRef, OpenFile, Who};
 
 /// A path that the program gave, and from where it counts.
 pub(crate) struct PathArgument {
     pub(crate) path: Vec<u8>,
     directory: InodeRef,
     root: InodeRef,
+    pub(crate) who: Asker,
 }
 
 impl PathArgument {
     /// Reads the path at `address`; a relative one starts at the directory `from`.
     pub(crate) fn read(call: &Call<'_>, from: Fd, address: UserAddr) -> Result<Self, Errno> {
         let path = call.memory().read_c_string(address, PATH_MAX)?;
-        Self::of(call.process(), from, path)
+        Self::of(call.thread, from, path)
     }
 
     /// The path as a value; a relative one starts at the directory `from`.
-    pub(crate) fn of(process: &Process, from: Fd, path: Vec<u8>) -> Result<Self, Errno> {
+    pub(crate) fn of(thread: &Thread, from: Fd, path: Vec<u8>) -> Result<Self, Errno> {
+        let process = &*thread.process;
         let (working, root) = {
             let directories = process.directories.lock();
             (directories.working.clone(), directories.root.clone())
@@ -47,12 +50,12 @@ impl PathArgument {
             }
             inode.clone()
         };
-        Ok(Self { path, directory, root })
+        Ok(Self { path, directory, root, who: thread.identity.asker() })
     }
 
     /// For the calls of [`vfs::Vfs`].
     pub(crate) fn at(&self) -> At<'_> {
-        At::new(&self.directory, &self.root)
+        At { who: &self.who, ..At::new(&self.directory, &self.root) }
     }
 }
 
@@ -60,6 +63,18 @@ impl PathArgument {
 /// descriptor itself.
 pub(crate) fn find(
     call: &Call<'_>,
+    from: Fd,
+    address: UserAddr,
+    flags: u32,
+    follow: bool,
+) -> Result<Found, Errno> {
+    find_as(call, &call.asker(), from, address, flags, follow)
+}
+
+/// As [`find`], on the way as `who`.
+pub(crate) fn find_as(
+    call: &Call<'_>,
+    who: &Who,
     from: Fd,
     address: UserAddr,
     flags: u32,
@@ -73,7 +88,7 @@ pub(crate) fn find(
         }
     }
     let argument = PathArgument::read(call, from, address)?;
-    call.process().vfs.find(argument.at(), &argument.path, follow)
+    call.process().vfs.find(At { who, ..argument.at() }, &argument.path, follow)
 }
 
 /// What a descriptor leads to, as a place.
@@ -106,6 +121,11 @@ pub(crate) fn masked(call: &Call<'_>, permissions: u32) -> u32 {
 }
 
 impl Call<'_> {
+    /// Who asks, as files see it.
+    pub(crate) fn asker(&self) -> Asker {
+        self.thread.identity.asker()
+    }
+
     /// The open file of descriptor argument `index`.
     pub(crate) fn open_file(&self, index: usize) -> Result<Arc<OpenFile>, Errno> {
         self.process().files.get(self.fd(index))

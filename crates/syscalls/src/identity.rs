@@ -1,7 +1,7 @@
 //! System calls about who the program is: users, groups, process ids. It starts as root.
 
 use crate::call::{Call, Outcome};
-use crate::credentials::{Capabilities, Credentials, Ids, capability};
+use crate::credentials::{Capabilities, Credentials, Ids, UNCHANGED, capability};
 use crate::process::PROCESS_ID;
 use crate::table::{Row, full, partial};
 use crate::threads::process_id;
@@ -28,26 +28,22 @@ pub const ROWS: &[Row] = &[
     full(nr::GETEGID, "getegid", &[], |call| id(call, |who| who.group.effective)),
     full(nr::GETRESUID, "getresuid", &[Hex, Hex, Hex], |call| get_three(call, |who| who.user)),
     full(nr::GETRESGID, "getresgid", &[Hex, Hex, Hex], |call| get_three(call, |who| who.group)),
-    partial(nr::SETUID, "setuid", &[Int], FILES_NOTE, |call| {
+    full(nr::SETUID, "setuid", &[Int], |call| {
         set(call, USER, |ids, may, new| ids.set(may, new[0]))
     }),
-    partial(nr::SETGID, "setgid", &[Int], FILES_NOTE, |call| {
+    full(nr::SETGID, "setgid", &[Int], |call| {
         set(call, GROUP, |ids, may, new| ids.set(may, new[0]))
     }),
-    partial(nr::SETREUID, "setreuid", &[Int, Int], FILES_NOTE, |call| {
+    full(nr::SETREUID, "setreuid", &[Int, Int], |call| {
         set(call, USER, |ids, may, new| ids.set_two(may, new[0], new[1]))
     }),
-    partial(nr::SETREGID, "setregid", &[Int, Int], FILES_NOTE, |call| {
+    full(nr::SETREGID, "setregid", &[Int, Int], |call| {
         set(call, GROUP, |ids, may, new| ids.set_two(may, new[0], new[1]))
     }),
-    partial(nr::SETRESUID, "setresuid", &[Int, Int, Int], FILES_NOTE, |call| {
-        set(call, USER, Ids::set_three)
-    }),
-    partial(nr::SETRESGID, "setresgid", &[Int, Int, Int], FILES_NOTE, |call| {
-        set(call, GROUP, Ids::set_three)
-    }),
-    partial(nr::SETFSUID, "setfsuid", &[Int], FILES_NOTE, |call| set_for_files(call, USER)),
-    partial(nr::SETFSGID, "setfsgid", &[Int], FILES_NOTE, |call| set_for_files(call, GROUP)),
+    full(nr::SETRESUID, "setresuid", &[Int, Int, Int], |call| set(call, USER, Ids::set_three)),
+    full(nr::SETRESGID, "setresgid", &[Int, Int, Int], |call| set(call, GROUP, Ids::set_three)),
+    full(nr::SETFSUID, "setfsuid", &[Int], |call| set_for_files(call, USER)),
+    full(nr::SETFSGID, "setfsgid", &[Int], |call| set_for_files(call, GROUP)),
     full(nr::GETGROUPS, "getgroups", &[Int, Hex], getgroups),
     full(nr::SETGROUPS, "setgroups", &[Int, Hex], setgroups),
     full(nr::CAPGET, "capget", &[Hex, Hex], capget),
@@ -55,21 +51,20 @@ pub const ROWS: &[Row] = &[
         nr::CAPSET,
         "capset",
         &[Hex, Hex],
-        "kept and reported; only what changes ids asks for them",
+        "asked for by what changes ids, by files, chroot, reboot and raw sockets",
         capset,
     ),
 ];
 
-const FILES_NOTE: &str = "kept and reported; file access is not checked against it";
 /// Most supplementary groups (`NGROUPS_MAX`).
 const GROUPS_MAX: usize = 65_536;
 
 fn id(call: &Call<'_>, which: impl FnOnce(&Credentials) -> u32) -> Outcome {
-    Ok(which(&call.thread.credentials.lock()) as usize).into()
+    Ok(call.thread.identity.get(which) as usize).into()
 }
 
 fn get_three(call: &Call<'_>, which: impl FnOnce(&Credentials) -> Ids) -> Outcome {
-    let ids = which(&call.thread.credentials.lock());
+    let ids = call.thread.identity.get(which);
     let write = || {
         for (at, id) in [ids.real, ids.effective, ids.saved].into_iter().enumerate() {
             call.memory().write(call.address(at), &id)?;
@@ -95,15 +90,17 @@ fn set(
     change: impl FnOnce(&mut Ids, bool, [u32; 3]) -> Result<(), Errno>,
 ) -> Outcome {
     let new = [call.unsigned(0), call.unsigned(1), call.unsigned(2)];
-    let mut credentials = call.thread.credentials.lock();
-    let may = credentials.capabilities.has(which.capability);
-    let old = [credentials.user, credentials.group];
-    if let Err(errno) = change((which.ids)(&mut credentials), may, new) {
-        return errno.into();
-    }
-    credentials.user_changed(old[0]);
-    let now = [credentials.user, credentials.group];
-    drop(credentials);
+    let changed = call.thread.identity.change(|credentials| {
+        let may = credentials.capabilities.has(which.capability);
+        let old = [credentials.user, credentials.group];
+        change((which.ids)(credentials), may, new)?;
+        credentials.user_changed(old[0]);
+        Ok((old, [credentials.user, credentials.group]))
+    });
+    let (old, now) = match changed {
+        Ok(both) => both,
+        Err(errno) => return Outcome::Done(Err(errno)),
+    };
     if old.map(|ids| ids.effective) != now.map(|ids| ids.effective) {
         // Linux: who became another tells nobody of before, and dies with nobody.
         call.process().dumpable.store(false, Ordering::Relaxed);
@@ -115,13 +112,17 @@ fn set(
 /// setfsuid(2): the answer is the id of before, whether it was changed or not.
 fn set_for_files(call: &Call<'_>, which: Which) -> Outcome {
     let new = call.unsigned(0);
-    let mut credentials = call.thread.credentials.lock();
-    let may = credentials.capabilities.has(which.capability);
-    let ids = (which.ids)(&mut credentials);
-    let old = ids.files;
-    if may || [ids.real, ids.effective, ids.saved, ids.files].contains(&new) {
-        ids.files = new;
-    }
+    let old = call.thread.identity.change(|credentials| {
+        let may = credentials.capabilities.has(which.capability);
+        let user = credentials.user.files;
+        let ids = (which.ids)(credentials);
+        let old = ids.files;
+        if new != UNCHANGED && (may || ids.holds(new)) {
+            ids.files = new;
+        }
+        credentials.file_user_changed(user);
+        old
+    });
     Ok(old as usize).into()
 }
 
@@ -143,7 +144,7 @@ fn setpgid(call: &mut Call<'_>) -> Outcome {
 }
 
 fn getgroups(call: &mut Call<'_>) -> Outcome {
-    let groups = call.thread.credentials.lock().groups.clone();
+    let groups = call.thread.identity.get(|who| who.groups.clone());
     let Ok(room) = usize::try_from(call.int(0)) else { return Errno::EINVAL.into() };
     if room == 0 {
         return Ok(groups.len()).into();
@@ -158,7 +159,7 @@ fn getgroups(call: &mut Call<'_>) -> Outcome {
 fn setgroups(call: &mut Call<'_>) -> Outcome {
     // An int on Linux: what does not fit is too many.
     let count = usize::try_from(call.int(0)).unwrap_or(usize::MAX);
-    if !call.thread.credentials.lock().capabilities.has(capability::SETGID) {
+    if !call.thread.identity.has(capability::SETGID) {
         return Errno::EPERM.into();
     }
     if count > GROUPS_MAX {
@@ -175,7 +176,7 @@ fn setgroups(call: &mut Call<'_>) -> Outcome {
     let groups = bytes.as_chunks::<4>().0.iter().map(|group| u32::from_le_bytes(*group));
     let mut groups: Vec<u32> = groups.collect();
     groups.sort_unstable();
-    call.thread.credentials.lock().groups = groups;
+    call.thread.identity.change(|who| who.groups = groups);
     Ok(0).into()
 }
 
@@ -207,7 +208,7 @@ fn capget_result(call: &Call<'_>) -> Result<usize, Errno> {
         return Ok(0);
     }
     let Capabilities { effective, permitted, inheritable, .. } =
-        thread.credentials.lock().capabilities;
+        thread.identity.get(|who| who.capabilities);
     let sets = [effective, permitted, inheritable];
     let [e, p, i] = sets.map(|set| set as u32);
     let [e_high, p_high, i_high] = sets.map(|set| (set >> 32) as u32);
@@ -226,7 +227,6 @@ fn capset_result(call: &Call<'_>) -> Result<usize, Errno> {
     let [e, p, i, e_high, p_high, i_high] = call.memory().read::<[u32; 6]>(call.address(1))?;
     let join = |low: u32, high: u32| (u64::from(high) << 32 | u64::from(low)) & capability::ALL;
     let (effective, permitted, inheritable) = (join(e, e_high), join(p, p_high), join(i, i_high));
-    let mut credentials = call.thread.credentials.lock();
-    credentials.capabilities.set(effective, permitted, inheritable)?;
+    call.thread.identity.change(|who| who.capabilities.set(effective, permitted, inheritable))?;
     Ok(0)
 }

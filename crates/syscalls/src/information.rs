@@ -177,7 +177,7 @@ impl Limits {
 }
 
 fn change_limit(call: &Call<'_>, resource: usize, new: Option<Limit>) -> Result<Limit, Errno> {
-    let may = call.thread.credentials.lock().capabilities.has(capability::SYS_RESOURCE);
+    let may = call.thread.identity.has(capability::SYS_RESOURCE);
     let mut limits = call.process().limits.lock();
     let slot = limits.0.get_mut(resource).ok_or(Errno::EINVAL)?;
     let old = *slot;
@@ -326,7 +326,7 @@ fn prioritized(call: &Call<'_>) -> Result<Vec<Arc<Thread>>, Errno> {
             call.process().thread(Tid(who)).map(|one| alloc::vec![one]).ok_or(Errno::ESRCH)
         }
         PRIO_PGRP if who == 0 || who == PROCESS_ID.0 => Ok(all()),
-        PRIO_USER if who == call.thread.credentials.lock().user.real => Ok(all()),
+        PRIO_USER if who == call.thread.identity.get(|who| who.user.real) => Ok(all()),
         PRIO_PGRP | PRIO_USER => Err(Errno::ESRCH),
         _ => Err(Errno::EINVAL),
     }
@@ -343,7 +343,7 @@ fn getpriority(call: &mut Call<'_>) -> Outcome {
 
 fn setpriority(call: &mut Call<'_>) -> Outcome {
     let nice = call.int(2).clamp(-20, 19);
-    let may = call.thread.credentials.lock().capabilities.has(capability::SYS_NICE);
+    let may = call.thread.identity.has(capability::SYS_NICE);
     let set = |threads: Vec<Arc<Thread>>| {
         for thread in threads {
             let mut settings = thread.settings.lock();

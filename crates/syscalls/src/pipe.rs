@@ -13,6 +13,7 @@ use alloc::sync::Arc;
 use base::{Errno, Instant};
 use core::time::Duration;
 use hal::clock;
+use vfs::access::AccessMode;
 use vfs::eventfd::EventFd;
 use vfs::inotify::{Event, Inotify};
 use vfs::memory::{MemoryInode, Seals};
@@ -243,6 +244,7 @@ fn inotify_add_watch(call: &Call<'_>) -> Result<usize, Errno> {
     let argument = PathArgument::read(call, base::Fd(AT_FDCWD), call.address(1))?;
     let follow = !mask.contains(Event::DONT_FOLLOW);
     let place = call.process().vfs.resolve(argument.at(), &argument.path, follow)?;
+    argument.who.check(&*place.inode, AccessMode::READ)?;
     let watch = instance.add(&place.inode, mask)?;
     usize::try_from(watch).map_err(|_| Errno::ENOSPC)
 }

@@ -113,26 +113,29 @@ fn prctl_result(call: &Call<'_>) -> Result<usize, Errno> {
             call.memory().write(call.address(1), &on)?;
         }
         pr::GET_SECCOMP => {}
-        pr::SET_KEEPCAPS => call.thread.credentials.lock().keep_capabilities = truth()?,
+        pr::SET_KEEPCAPS => {
+            let keep = truth()?;
+            call.thread.identity.change(|who| who.keep_capabilities = keep);
+        }
         pr::GET_KEEPCAPS => {
-            return Ok(usize::from(call.thread.credentials.lock().keep_capabilities));
+            return Ok(usize::from(call.thread.identity.get(|who| who.keep_capabilities)));
         }
         pr::SET_NO_NEW_PRIVS if value == 1 && no_more(2) => {
-            call.thread.credentials.lock().no_new_privileges = true;
+            call.thread.identity.change(|who| who.no_new_privileges = true);
         }
         pr::GET_NO_NEW_PRIVS if no_more(1) => {
-            return Ok(usize::from(call.thread.credentials.lock().no_new_privileges));
+            return Ok(usize::from(call.thread.identity.get(|who| who.no_new_privileges)));
         }
         pr::CAPBSET_READ => {
-            let bounding = call.thread.credentials.lock().capabilities.bounding;
+            let bounding = call.thread.identity.get(|who| who.capabilities.bounding);
             return Ok((bounding & bit(value)? != 0).into());
         }
         pr::CAPBSET_DROP => {
-            let capabilities = &mut call.thread.credentials.lock().capabilities;
-            if !capabilities.has(capability::SETPCAP) {
+            if !call.thread.identity.has(capability::SETPCAP) {
                 return Err(Errno::EPERM);
             }
-            capabilities.bounding &= !bit(value)?;
+            let bit = bit(value)?;
+            call.thread.identity.change(|who| who.capabilities.bounding &= !bit);
         }
         pr::CAP_AMBIENT => return ambient(call, no_more(3)),
         pr::SET_VMA => return crate::memory::set_name(call),
@@ -154,22 +157,23 @@ fn ambient(call: &Call<'_>, no_more: bool) -> Result<usize, Errno> {
     if !no_more {
         return Err(Errno::EINVAL);
     }
-    let Credentials { capabilities, .. } = &mut *call.thread.credentials.lock();
-    let which = call.long(2);
-    match call.long(1) {
-        CLEAR_ALL if which == 0 => capabilities.ambient = 0,
-        IS_SET => return Ok((capabilities.ambient & bit(which)? != 0).into()),
-        RAISE => {
-            let bit = bit(which)?;
-            if capabilities.permitted & capabilities.inheritable & bit == 0 {
-                return Err(Errno::EPERM);
+    let (how, which) = (call.long(1), call.long(2));
+    call.thread.identity.change(|Credentials { capabilities, .. }| {
+        match how {
+            CLEAR_ALL if which == 0 => capabilities.ambient = 0,
+            IS_SET => return Ok((capabilities.ambient & bit(which)? != 0).into()),
+            RAISE => {
+                let bit = bit(which)?;
+                if capabilities.permitted & capabilities.inheritable & bit == 0 {
+                    return Err(Errno::EPERM);
+                }
+                capabilities.ambient |= bit;
             }
-            capabilities.ambient |= bit;
+            LOWER => capabilities.ambient &= !bit(which)?,
+            _ => return Err(Errno::EINVAL),
         }
-        LOWER => capabilities.ambient &= !bit(which)?,
-        _ => return Err(Errno::EINVAL),
-    }
-    Ok(0)
+        Ok(0)
+    })
 }
 
 /// Longer names are cut: byte by byte, since what follows the name may be unmapped.

@@ -236,7 +236,7 @@ impl Process {
     fn status(&self, tid: Tid) -> String {
         let memory = self.memory.statistics();
         let kib = |bytes: u64| bytes / 1024;
-        let who = self.any_thread(tid).map(|thread| thread.credentials.lock().clone());
+        let who = self.any_thread(tid).map(|thread| thread.identity.get(Clone::clone));
         let Credentials { user, group, groups, capabilities, no_new_privileges, .. } =
             who.unwrap_or_default();
         let groups: Vec<String> = groups.iter().map(|group| format!("{group}")).collect();

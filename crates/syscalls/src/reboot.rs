@@ -37,7 +37,7 @@ pub const ROWS: &[Row] = &[partial(
 )];
 
 fn reboot(call: &mut Call<'_>) -> Outcome {
-    if !call.thread.credentials.lock().capabilities.has(capability::SYS_BOOT) {
+    if !call.thread.identity.has(capability::SYS_BOOT) {
         return Errno::EPERM.into();
     }
     if call.unsigned(0) != MAGIC || !MAGICS.contains(&call.unsigned(1)) {

@@ -65,7 +65,7 @@ fn thread_of(call: &Call<'_>) -> Result<Arc<Thread>, Errno> {
 /// `__sched_setscheduler` in kernel/sched/syscalls.c: what is wrong comes before what is forbidden.
 fn set(call: &Call<'_>, thread: &Thread, wanted: &Wanted) -> Result<usize, Errno> {
     // Before the settings: both locks are leaves.
-    let may_raise = call.thread.credentials.lock().capabilities.has(capability::SYS_NICE);
+    let may_raise = call.thread.identity.has(capability::SYS_NICE);
     let mut settings = thread.settings.lock();
     let current = settings.policy;
     let number = wanted.policy.unwrap_or(current.number);

@@ -1,6 +1,7 @@
 //! Sockets: making, naming, connecting, accepting.
 
 use crate::call::{Call, Failure, Outcome, Restart};
+use crate::credentials::capability;
 use crate::file_io::outcome;
 use crate::files::{PathArgument, masked};
 use crate::process::{PROCESS_ID, Process};
@@ -125,6 +126,7 @@ fn inet(call: &Call<'_>, family: Family, kind: u32, number: i32) -> Result<Kind,
         (kind::DATAGRAM, protocol::ICMPV6) if family == Family::V6 => {
             Ok(Kind::Raw(RawSocket::new(stack, family, protocol::ICMPV6 as u8, true)))
         }
+        (kind::RAW, 1..=255) if !call.thread.identity.has(capability::NET_RAW) => Err(Errno::EPERM),
         (kind::RAW, 1..=255) => Ok(Kind::Raw(RawSocket::new(stack, family, number as u8, false))),
         (kind::STREAM | kind::DATAGRAM | kind::RAW, _) => Err(Errno::EPROTONOSUPPORT),
         (kind::SEQPACKET, _) => Err(Errno::ESOCKTNOSUPPORT),
@@ -191,7 +193,7 @@ fn bind_unix(call: &Call<'_>, unix: &Arc<UnixSocket>, name: UnixName) -> Result<
                 return Err(Errno::EINVAL);
             }
             let process = call.process();
-            let at = PathArgument::of(process, base::Fd(AT_FDCWD), path.to_vec())?;
+            let at = PathArgument::of(call.thread, base::Fd(AT_FDCWD), path.to_vec())?;
             let permissions = masked(call, PERMISSIONS);
             let vfs = &process.vfs;
             let made = vfs.mknod(at.at(), &at.path, FileType::Socket, permissions, 0);
@@ -299,7 +301,7 @@ fn connect(call: &Call<'_>) -> Result<Outcome, Errno> {
         (Kind::Raw(raw), Address::Unspecified) => raw.connect(None),
         (Kind::Unix(unix), Address::Unspecified) => unix.connect(None),
         (Kind::Unix(unix), address @ Address::Unix(_)) => {
-            let Destination::Unix(target) = Destination::of(call.process(), address)? else {
+            let Destination::Unix(target) = Destination::of(call.thread, address)? else {
                 return Err(Errno::EINVAL);
             };
             return Ok(connect_unix(call, &open, unix, target));

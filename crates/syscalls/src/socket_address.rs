@@ -1,7 +1,7 @@
 //! Socket addresses as structures of the program's memory.
 
 use crate::files::PathArgument;
-use crate::process::Process;
+use crate::thread::Thread;
 use abi::file::AT_FDCWD;
 use alloc::vec::Vec;
 use base::{Errno, Fd, UserAddr};
@@ -9,6 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use mm::Mm;
 use net::{UnixName, UnixTarget};
 use vfs::FileType;
+use vfs::access::AccessMode;
 
 /// Address families.
 pub(crate) mod family {
@@ -183,7 +184,7 @@ impl Destination {
     /// # Errors
     /// As path look-up. `ECONNREFUSED`: the path is no socket. `EINVAL`: a Unix address without a
     /// name.
-    pub(crate) fn of(process: &Process, address: Address) -> Result<Self, Errno> {
+    pub(crate) fn of(thread: &Thread, address: Address) -> Result<Self, Errno> {
         Ok(match address {
             Address::Unspecified => Self::Unspecified,
             Address::Inet(address) => Self::Inet(address),
@@ -191,11 +192,12 @@ impl Destination {
             Address::Unix(UnixName::Unnamed) => return Err(Errno::EINVAL),
             Address::Unix(UnixName::Abstract(name)) => Self::Unix(UnixTarget::Abstract(name)),
             Address::Unix(UnixName::Path(path)) => {
-                let argument = PathArgument::of(process, Fd(AT_FDCWD), path.into_vec())?;
-                let place = process.vfs.resolve(argument.at(), &argument.path, true)?;
+                let argument = PathArgument::of(thread, Fd(AT_FDCWD), path.into_vec())?;
+                let place = thread.process.vfs.resolve(argument.at(), &argument.path, true)?;
                 if place.inode.kind() != FileType::Socket {
                     return Err(Errno::ECONNREFUSED);
                 }
+                argument.who.check(&*place.inode, AccessMode::WRITE)?;
                 let id = place.inode.id();
                 Self::Unix(UnixTarget::Inode(id.device, id.number))
             }

@@ -2,7 +2,7 @@
 
 use crate::accounting::{Counter, Mode, Usage};
 use crate::call::{Failure, Restart, Waiting};
-use crate::credentials::Credentials;
+use crate::credentials::Identity;
 use crate::dispatch::{self, Step};
 use crate::io_counts::IoCounts;
 use crate::prctl;
@@ -45,7 +45,7 @@ pub struct Thread {
     /// What it read and wrote.
     pub(crate) io: IoCounts,
     /// Who it is.
-    pub(crate) credentials: SpinLock<Credentials>,
+    pub(crate) identity: Identity,
     /// What prctl(2) set beside the name.
     pub(crate) settings: SpinLock<prctl::Settings>,
     /// The name that prctl(PR_SET_NAME) gave.
@@ -106,7 +106,7 @@ impl Thread {
             running: RunningTime::default(),
             usage: Usage::default(),
             io: IoCounts::default(),
-            credentials: SpinLock::default(),
+            identity: Identity::default(),
             settings: SpinLock::default(),
             name: SpinLock::new([0; 16]),
         })

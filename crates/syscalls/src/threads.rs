@@ -122,8 +122,8 @@ fn clone_thread(call: &mut Call<'_>, flags: u64) -> Result<usize, Errno> {
     *new.name.lock() = name;
     let settings = *call.thread.settings.lock();
     *new.settings.lock() = settings;
-    let credentials = call.thread.credentials.lock().clone();
-    *new.credentials.lock() = credentials;
+    let credentials = call.thread.identity.get(Clone::clone);
+    new.identity.change(|who| *who = credentials);
     let tid = new.tid;
     if flags & CLONE_PARENT_SETTID != 0 {
         call.memory().write(parent_tid_at, &tid.0)?;

@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use base::Errno;
 use base::io::SliceSink;
+use vfs::access::ROOT;
 use vfs::inode::Place;
 use vfs::metadata::FileType;
 use vfs::open::OpenFile;
@@ -41,7 +42,7 @@ fn send(vfs: &Vfs, path: &[u8], depth: usize) -> Result<(), Errno> {
     // A link to elsewhere is followed only where the settings name it.
     let place = vfs.resolve(vfs.at_root(), path, depth == 0)?;
     match place.inode.kind() {
-        FileType::Regular => send_file(path, &*vfs.open_found(place, OpenFlags::empty())?),
+        FileType::Regular => send_file(path, &*vfs.open_found(&ROOT, place, OpenFlags::empty())?),
         FileType::Directory if depth < DEEPEST => {
             for name in names(&place)? {
                 send(vfs, &[path, b"/", &name].concat(), depth + 1)?;

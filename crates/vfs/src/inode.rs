@@ -1,5 +1,6 @@
 //! What lies in a file system: files with a place in the tree.
 
+use crate::access::Who;
 use crate::extras::Extras;
 use crate::file::{File, FileRef};
 use crate::metadata::{FileType, Metadata};
@@ -83,6 +84,14 @@ pub struct NewInode<'a> {
     pub user: u32,
     /// Group.
     pub group: u32,
+}
+
+impl<'a> NewInode<'a> {
+    /// What somebody makes: theirs.
+    #[must_use]
+    pub fn of(who: &Who, kind: NewKind<'a>, permissions: u32) -> Self {
+        Self { kind, permissions: permissions & 0o7777, user: who.user, group: who.group }
+    }
 }
 
 /// One entry of a directory.
@@ -288,6 +297,12 @@ pub trait Inode: File {
     /// As open(2).
     fn open_file(&self) -> Result<Option<FileRef>, Errno> {
         Ok(None)
+    }
+
+    /// True for what is the asking process's own whatever its bits say: its list of descriptors
+    /// (`proc_fd_permission` of Linux).
+    fn is_of_asker(&self) -> bool {
+        false
     }
 
     /// The pipe behind a named pipe.

@@ -3,6 +3,7 @@
 //! * [`File`]: what a descriptor leads to; [`Inode`]: a file with a place in the tree.
 //! * [`Vfs`]: the tree of mounts, path look-up, and the calls that change names.
 //! * [`OpenFile`] and [`FdTable`]: open file descriptions and descriptors.
+//! * [`access`]: who may do what.
 //! * [`memory`]: the file system in memory; [`archive`]: its start from the boot archive.
 //! * [`pseudo`]: /proc and /sys; [`dev`]: /dev; [`tty`]: the console.
 //! * [`pipe`], [`eventfd`], [`timerfd`], [`epoll`], [`inotify`]: files without a path.
@@ -13,6 +14,7 @@
 
 extern crate alloc;
 
+pub mod access;
 pub mod anonymous;
 pub mod archive;
 pub mod attributes;
@@ -41,6 +43,7 @@ pub mod timerfd;
 pub mod tree;
 pub mod tty;
 
+pub use access::Who;
 pub use epoll::Epoll;
 pub use file::{File, FileRef, IoctlArgument};
 pub use flags::{OpenFlags, RenameFlags, Whence};

@@ -1,6 +1,7 @@
 //! Calls that make, remove and move names. The order of the checks is Linux's (fs/namei.c), since
 //! programs see which error comes first.
 
+use crate::access::AccessMode;
 use crate::flags::RenameFlags;
 use crate::inode::{InodeRef, NewInode, NewKind, Place};
 use crate::inotify::{self, Event};
@@ -34,6 +35,7 @@ impl Vfs {
         if walk.current.file_system().is_read_only() {
             return Err(Errno::EROFS);
         }
+        at.who.check_directory(&walk.current)?;
         Ok(NewName { directory: walk.current, name, trailing_slash })
     }
 
@@ -46,9 +48,13 @@ impl Vfs {
     ) -> Result<Place, Errno> {
         let _names = self.names.lock();
         let is_directory = kind == NewKind::Directory;
+        let who = at.who;
         let at = self.new_name(at, path, is_directory)?;
         debug_assert!(is_directory || !at.trailing_slash);
-        let new = NewInode { kind, permissions: permissions & 0o7777, user: 0, group: 0 };
+        if let NewKind::Device(kind, number) = kind {
+            who.check_device(kind, number)?;
+        }
+        let new = NewInode::of(who, kind, permissions);
         let inode = at.directory.create(&at.name, &new)?;
         let what = if is_directory { Event::CREATE | Event::ISDIR } else { Event::CREATE };
         inotify::in_directory(&at.directory, &at.name, what, 0);
@@ -136,6 +142,7 @@ impl Vfs {
         if walk.current.file_system().is_read_only() {
             return Err(Errno::EROFS);
         }
+        at.who.check_removal(&walk.current, &inode)?;
         if is_directory {
             return Err(Errno::EISDIR);
         }
@@ -161,6 +168,7 @@ impl Vfs {
             return Err(Errno::EROFS);
         }
         let inode = walk.current.lookup(&name)?;
+        at.who.check_removal(&walk.current, &inode)?;
         if inode.kind() != FileType::Directory {
             return Err(Errno::ENOTDIR);
         }
@@ -218,6 +226,24 @@ impl Vfs {
         if target.as_ref().is_some_and(|target| target.id() == moving.id()) {
             return Ok(());
         }
+        let who = from_at.who;
+        who.check_removal(&from.current, &moving)?;
+        match &target {
+            Some(target) => who.check_removal(&to.current, target)?,
+            None => who.check_directory(&to.current)?,
+        }
+        if from.current.id() != to.current.id() {
+            let other = target.as_ref().filter(|_| exchange);
+            for inode in [Some(&moving), other].into_iter().flatten() {
+                // What changes in a directory that moves is its `..`.
+                if inode.kind() == FileType::Directory {
+                    who.check(&**inode, AccessMode::WRITE)?;
+                }
+            }
+        }
+        if let Some(target) = &target {
+            self.check_replaced(&moving, target, exchange)?;
+        }
         from.current.rename(&name, &to.current, &to_name, exchange)?;
         let (here, there) = ((&from.current, &*name), (&to.current, &*to_name));
         inotify::moved(here, there, &moving, target.as_ref().filter(|_| !exchange));
@@ -228,13 +254,13 @@ impl Vfs {
         drop(target);
         if flags.contains(RenameFlags::WHITEOUT) {
             let kind = NewKind::Device(FileType::CharacterDevice, 0);
-            let whiteout = NewInode { kind, permissions: 0, user: 0, group: 0 };
+            let whiteout = NewInode::of(from_at.who, kind, 0);
             from.current.create(&name, &whiteout)?;
         }
         Ok(())
     }
 
-    /// Everything that stands in the way of a rename, in Linux's order.
+    /// What stands in the way of a rename whoever asks, in Linux's order.
     fn check_rename(
         &self,
         from: &InodeRef,
@@ -265,9 +291,17 @@ impl Vfs {
         if is_directory(target) && self.is_within(from, target) {
             return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
         }
-        if target.id() == moving.id() {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// What stands in the way of putting something in the place of something else.
+    fn check_replaced(
+        &self,
+        moving: &InodeRef,
+        target: &InodeRef,
+        exchange: bool,
+    ) -> Result<(), Errno> {
+        let is_directory = |inode: &InodeRef| inode.kind() == FileType::Directory;
         if !exchange {
             match (is_directory(moving), is_directory(target)) {
                 (true, false) => return Err(Errno::ENOTDIR),

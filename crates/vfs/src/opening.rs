@@ -1,5 +1,6 @@
 //! open(2): from a path to an open file description.
 
+use crate::access::{AccessMode, Who};
 use crate::file::FileRef;
 use crate::flags::OpenFlags;
 use crate::inode::{InodeRef, LinkTarget, NewInode, NewKind, Place};
@@ -40,7 +41,7 @@ impl Vfs {
                     if other == Last::DotDot {
                         walk.up()?;
                     }
-                    return self.open_found(Place::of(walk.current), flags);
+                    return self.open_found(at.who, Place::of(walk.current), flags);
                 }
             };
             if create && walk.trailing_slash {
@@ -48,7 +49,8 @@ impl Vfs {
             }
             let inode = match walk.child(&name) {
                 Err(Errno::ENOENT) if create => {
-                    match self.create_file(&walk.current, &name, flags, permissions)? {
+                    let new = NewInode::of(at.who, NewKind::Regular, permissions);
+                    match self.create_file(at.who, &walk.current, &name, flags, &new)? {
                         Some(open) => return Ok(open),
                         None => walk.child(&name)?,
                     }
@@ -61,7 +63,7 @@ impl Vfs {
                 match walk.follow(&inode)? {
                     Followed::Onward => continue,
                     Followed::Jump(LinkTarget::Inode(place)) => {
-                        return self.open_found(place, flags);
+                        return self.open_found(at.who, place, flags);
                     }
                     Followed::Jump(LinkTarget::File(file)) => return reopen(&file, flags),
                     Followed::Jump(LinkTarget::Path(_)) => return Err(Errno::ELOOP),
@@ -70,17 +72,19 @@ impl Vfs {
             if walk.trailing_slash && inode.kind() != FileType::Directory {
                 return Err(Errno::ENOTDIR);
             }
-            return self.open_found(Place { inode, parent: Some(walk.current), name }, flags);
+            let place = Place { inode, parent: Some(walk.current), name };
+            return self.open_found(at.who, place, flags);
         }
     }
 
     /// Makes and opens a regular file. `None`: somebody else just made it.
     fn create_file(
         &self,
+        who: &Who,
         directory: &InodeRef,
         name: &[u8],
         flags: OpenFlags,
-        permissions: u32,
+        new: &NewInode<'_>,
     ) -> Result<Option<Arc<OpenFile>>, Errno> {
         let inode = {
             let _names = self.names.lock();
@@ -92,9 +96,8 @@ impl Vfs {
             if directory.file_system().is_read_only() {
                 return Err(Errno::EROFS);
             }
-            let kind = NewKind::Regular;
-            let new = NewInode { kind, permissions: permissions & 0o7777, user: 0, group: 0 };
-            directory.create(name, &new)?
+            who.check_directory(directory)?;
+            directory.create(name, new)?
         };
         inotify::in_directory(directory, name, Event::CREATE, 0);
         let place = Place { inode, parent: Some(directory.clone()), name: name.into() };
@@ -120,8 +123,8 @@ impl Vfs {
         if directory.file_system().is_read_only() {
             return Err(Errno::EROFS);
         }
-        let permissions = permissions & 0o7777;
-        let new = NewInode { kind: NewKind::Regular, permissions, user: 0, group: 0 };
+        at.who.check_directory(&directory)?;
+        let new = NewInode::of(at.who, NewKind::Regular, permissions);
         let inode = directory.create_unnamed(&new, !flags.contains(OpenFlags::EXCL))?;
         let number = alloc::format!("#{}", inode.id().number);
         let name = number.into_bytes().into_boxed_slice();
@@ -133,7 +136,12 @@ impl Vfs {
     ///
     /// # Errors
     /// As open(2).
-    pub fn open_found(&self, place: Place, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+    pub fn open_found(
+        &self,
+        who: &Who,
+        place: Place,
+        flags: OpenFlags,
+    ) -> Result<Arc<OpenFile>, Errno> {
         let inode = &place.inode;
         let kind = inode.kind();
         let is_directory = kind == FileType::Directory;
@@ -161,6 +169,10 @@ impl Vfs {
         if kind == FileType::Regular && flags.wants_write() && inode.file_system().is_read_only() {
             return Err(Errno::EROFS);
         }
+        who.check(&**inode, wanted(flags))?;
+        if flags.contains(OpenFlags::NOATIME) {
+            who.check_owner(&**inode)?;
+        }
         let file = match kind {
             FileType::CharacterDevice => {
                 self.device(inode.status()?.special_device)?.open(flags)?
@@ -180,6 +192,19 @@ impl Vfs {
         inotify::on_place(&place, Event::OPEN);
         Ok(OpenFile::with_place(file, Some(place), flags))
     }
+}
+
+/// What the bits of a file must allow for it to be opened so.
+fn wanted(flags: OpenFlags) -> AccessMode {
+    let mut wanted = match flags.access_mode() {
+        0 => AccessMode::READ,
+        1 => AccessMode::WRITE,
+        _ => AccessMode::READ | AccessMode::WRITE,
+    };
+    if flags.contains(OpenFlags::TRUNC) {
+        wanted |= AccessMode::WRITE;
+    }
+    wanted
 }
 
 fn reopen(file: &FileRef, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {

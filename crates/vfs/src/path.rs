@@ -1,5 +1,6 @@
 //! Walking a path.
 
+use crate::access::{ROOT, Who};
 use crate::flags::{PATH_MAX, SYMLINKS_MAX};
 use crate::inode::{InodeRef, LinkTarget, Place};
 use crate::metadata::FileType;
@@ -15,6 +16,8 @@ pub struct At<'a> {
     pub directory: &'a InodeRef,
     /// The root directory of the process.
     pub root: &'a InodeRef,
+    /// Who asks.
+    pub who: &'a Who,
     /// The path may not leave `directory` (openat2's `RESOLVE_BENEATH`; `EXDEV`).
     pub beneath: bool,
     /// No symbolic links at all (openat2's `RESOLVE_NO_SYMLINKS`; `ELOOP`).
@@ -26,12 +29,13 @@ pub struct At<'a> {
 }
 
 impl<'a> At<'a> {
-    /// A look-up without special rules.
+    /// A look-up by the superuser, without special rules.
     #[must_use]
     pub fn new(directory: &'a InodeRef, root: &'a InodeRef) -> Self {
         Self {
             directory,
             root,
+            who: &ROOT,
             beneath: false,
             no_symlinks: false,
             no_magic_links: false,
@@ -56,7 +60,7 @@ pub(crate) enum Last {
 /// A walk under way.
 pub(crate) struct Walk<'a> {
     vfs: &'a Vfs,
-    at: At<'a>,
+    pub(crate) at: At<'a>,
     /// The directory reached.
     pub(crate) current: InodeRef,
     rest: Vec<u8>,
@@ -128,15 +132,17 @@ impl<'a> Walk<'a> {
     /// Walks to the directory of the last component.
     ///
     /// # Errors
-    /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`.
+    /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`, `EACCES`.
     pub(crate) fn walk_to_last(&mut self) -> Result<Last, Errno> {
         loop {
             let Some((name, is_last)) = self.component() else { return Ok(Last::Root) };
+            self.require_directory()?;
+            self.at.who.check_search(&self.current)?;
             match (&*name, is_last) {
-                (b".", true) => return self.as_directory(Last::Dot),
-                (b"..", true) => return self.as_directory(Last::DotDot),
-                (_, true) => return self.as_directory(Last::Name(name)),
-                (b".", false) => self.require_directory()?,
+                (b".", true) => return Ok(Last::Dot),
+                (b"..", true) => return Ok(Last::DotDot),
+                (_, true) => return Ok(Last::Name(name)),
+                (b".", false) => {}
                 (b"..", false) => self.up()?,
                 (_, false) => self.enter(&name)?,
             }
@@ -164,13 +170,8 @@ impl<'a> Walk<'a> {
         if self.current.kind() == FileType::Directory { Ok(()) } else { Err(Errno::ENOTDIR) }
     }
 
-    fn as_directory(&self, last: Last) -> Result<Last, Errno> {
-        self.require_directory().map(|()| last)
-    }
-
-    /// Goes to the parent; the root is its own.
+    /// Goes from a directory to its parent; the root is its own.
     pub(crate) fn up(&mut self) -> Result<(), Errno> {
-        self.require_directory()?;
         if self.at.beneath && self.current.id() == self.at.directory.id() {
             return Err(Errno::EXDEV);
         }
@@ -183,7 +184,6 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, name: &[u8]) -> Result<(), Errno> {
-        self.require_directory()?;
         let child = self.child(name)?;
         match child.kind() {
             FileType::Directory => self.current = child,

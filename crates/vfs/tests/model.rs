@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, RenameFlags as LinuxRename,
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use vfs::access::ROOT;
 use vfs::attributes::{set_permissions, truncate};
 use vfs::memory::MemoryFs;
 use vfs::{At, FileType, InodeRef, OpenFile, OpenFlags, RenameFlags, Vfs, Whence};
@@ -373,11 +374,11 @@ impl Ours {
             Op::Stat { path, follow } => self.stat(path, *follow),
             Op::Chmod { path, mode } => {
                 let found = vfs.resolve(self.at(), path.as_bytes(), true);
-                ours(found.and_then(|place| set_permissions(&place, *mode)), done)
+                ours(found.and_then(|place| set_permissions(&ROOT, &place, *mode)), done)
             }
             Op::Truncate { path, bytes } => {
                 let found = vfs.resolve(self.at(), path.as_bytes(), true);
-                ours(found.and_then(|place| truncate(&place, *bytes)), done)
+                ours(found.and_then(|place| truncate(&ROOT, &place, *bytes)), done)
             }
             Op::Fifo(path) => {
                 let made = vfs.mknod(self.at(), path.as_bytes(), FileType::Fifo, 0o600, 0);
@@ -416,7 +417,7 @@ fn set_length(open: &OpenFile, bytes: u64) -> Result<(), Errno> {
     if place.inode.kind() != FileType::Regular || open.writable().is_err() {
         return Err(Errno::EINVAL);
     }
-    truncate(place, bytes)
+    truncate(&ROOT, place, bytes)
 }
 
 fn name() -> impl Strategy<Value = String> {

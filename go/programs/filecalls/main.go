@@ -49,7 +49,7 @@ func main() {
 		{"openat2", openat2}, {"statx", statx}, {"descriptors", descriptors}, {"vectors", vectors},
 		{"rename", rename}, {"copy", copyRange}, {"blocking", blocking}, {"events", events},
 		{"sealed mappings", sealedMappings}, {"vector flags", vectorFlags}, {"folder as root", ownFolder},
-		{"names", namesForNothing}, {"packets", packets}, {"whiteout", whiteout}, {"owners", owners}, {"in flight", inFlight},
+		{"names", namesForNothing}, {"packets", packets}, {"whiteout", whiteout}, {"owners", owners}, {"in flight", inFlight}, {"permissions", permissions},
 		{"length limit", lengthLimit}, {"long", long},
 	} {
 		check.Within(part.name, time.Minute, part.body)

@@ -3,7 +3,6 @@
 use super::{HEADER_BYTES, MESSAGES_MAX, MessageHeader, VECTOR_ENTRY_BYTES, flag, is_nonblocking};
 use crate::call::{Call, Failure, Outcome, Restart};
 use crate::files::{deadline_of, raise_for};
-use crate::process::Process;
 use crate::socket_address::{Address, Destination};
 use crate::socket_control::read_control;
 use crate::socket_file::{Extra, SocketFile};
@@ -144,7 +143,7 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
         None
     } else {
         let address = Address::read(call.memory(), call.address(4), call.unsigned(5))?;
-        Some(Destination::of(call.process(), address)?)
+        Some(Destination::of(call.thread, address)?)
     };
     let bytes = call.size(2).min(MAXIMUM_TRANSFER);
     let pieces = alloc::vec![Piece { address: call.address(1), bytes }];
@@ -153,18 +152,19 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
 }
 
 fn read_outgoing(
-    process: &Process,
+    thread: &Thread,
     socket: &SocketFile,
     at: UserAddr,
     flags: u32,
 ) -> Result<Outgoing, Errno> {
+    let process = &*thread.process;
     let memory = &process.memory;
     let header: MessageHeader = memory.read(at)?;
     let to = if header.name == 0 || header.name_length == 0 {
         None
     } else {
         let address = Address::read(memory, UserAddr(header.name), header.name_length)?;
-        Some(Destination::of(process, address)?)
+        Some(Destination::of(thread, address)?)
     };
     let count = usize::try_from(header.piece_count).map_err(|_| Errno::EMSGSIZE)?;
     let pieces = memory.read_pieces(UserAddr(header.pieces), count)?;
@@ -175,7 +175,7 @@ fn read_outgoing(
 pub(super) fn sendmsg(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
     let flags = call.unsigned(2);
-    let message = read_outgoing(call.process(), SocketFile::of(&open)?, call.address(1), flags)?;
+    let message = read_outgoing(call.thread, SocketFile::of(&open)?, call.address(1), flags)?;
     Ok(send(call, open, flags, message))
 }
 
@@ -209,7 +209,7 @@ async fn send_one(
     at: UserAddr,
 ) -> Result<(), Failure> {
     let process = &thread.process;
-    let message = read_outgoing(process, SocketFile::of(open)?, at, flags)?;
+    let message = read_outgoing(thread, SocketFile::of(open)?, at, flags)?;
     let silent = flags & flag::NOSIGNAL != 0;
     let sent = if nonblocking {
         message.attempt(&process.memory, open, 0)?

@@ -269,6 +269,10 @@ impl Inode for PseudoInode {
         &*self.fs
     }
 
+    fn is_of_asker(&self) -> bool {
+        matches!(self.entry, Entry::Descriptors { .. })
+    }
+
     fn kind(&self) -> FileType {
         match self.entry {
             Entry::Directory(_)
