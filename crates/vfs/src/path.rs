@@ -5,9 +5,10 @@ use crate::flags::{PATH_MAX, SYMLINKS_MAX};
 use crate::inode::{InodeRef, LinkTarget, Place};
 use crate::metadata::FileType;
 use crate::tree::Vfs;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use base::Errno;
+use core::ops::Range;
 
 /// From where a path is looked up: relative ones from `directory`, absolute ones from `root`.
 #[derive(Clone, Copy)]
@@ -63,7 +64,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) at: At<'a>,
     /// The directory reached.
     pub(crate) current: InodeRef,
-    rest: Vec<u8>,
+    /// The path, or what became of it by links.
+    rest: Cow<'a, [u8]>,
     position: usize,
     links: u32,
     /// The last component had slashes after it.
@@ -83,7 +85,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// `ENOENT`: the path is empty. `ENAMETOOLONG`.
-    pub(crate) fn new(vfs: &'a Vfs, at: At<'a>, path: &[u8]) -> Result<Self, Errno> {
+    pub(crate) fn new(vfs: &'a Vfs, at: At<'a>, path: &'a [u8]) -> Result<Self, Errno> {
         if path.is_empty() {
             return Err(Errno::ENOENT);
         }
@@ -99,7 +101,7 @@ impl<'a> Walk<'a> {
             vfs,
             at,
             current: current.clone(),
-            rest: path.to_vec(),
+            rest: Cow::Borrowed(path),
             position: 0,
             links: 0,
             trailing_slash: false,
@@ -114,8 +116,8 @@ impl<'a> Walk<'a> {
         self.position > start
     }
 
-    /// The next component, and whether it is the last one.
-    fn component(&mut self) -> Option<(Box<[u8]>, bool)> {
+    /// Where the next component lies in the path, and whether it is the last one.
+    fn component(&mut self) -> Option<(Range<usize>, bool)> {
         self.slashes();
         let start = self.position;
         let tail = self.rest.get(start..).unwrap_or_default();
@@ -123,10 +125,9 @@ impl<'a> Walk<'a> {
         if length == 0 {
             return None;
         }
-        let name = tail.get(..length).unwrap_or_default().into();
         self.position = start + length;
         self.trailing_slash = self.slashes();
-        Some((name, self.position >= self.rest.len()))
+        Some((start..start + length, self.position >= self.rest.len()))
     }
 
     /// Walks to the directory of the last component.
@@ -135,16 +136,20 @@ impl<'a> Walk<'a> {
     /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`, `EACCES`.
     pub(crate) fn walk_to_last(&mut self) -> Result<Last, Errno> {
         loop {
-            let Some((name, is_last)) = self.component() else { return Ok(Last::Root) };
+            let Some((range, is_last)) = self.component() else { return Ok(Last::Root) };
             self.require_directory()?;
             self.at.who.check_search(&self.current)?;
-            match (&*name, is_last) {
+            let name = self.rest.get(range).unwrap_or_default();
+            match (name, is_last) {
                 (b".", true) => return Ok(Last::Dot),
                 (b"..", true) => return Ok(Last::DotDot),
-                (_, true) => return Ok(Last::Name(name)),
+                (_, true) => return Ok(Last::Name(name.into())),
                 (b".", false) => {}
                 (b"..", false) => self.up()?,
-                (_, false) => self.enter(&name)?,
+                (_, false) => {
+                    let child = self.child(name)?;
+                    self.enter(child)?;
+                }
             }
         }
     }
@@ -183,8 +188,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, name: &[u8]) -> Result<(), Errno> {
-        let child = self.child(name)?;
+    /// Goes on to a directory, or to where a link leads.
+    fn enter(&mut self, child: InodeRef) -> Result<(), Errno> {
         match child.kind() {
             FileType::Directory => self.current = child,
             FileType::SymbolicLink => {
@@ -235,7 +240,7 @@ impl<'a> Walk<'a> {
             rest.push(b'/');
         }
         rest.extend_from_slice(self.rest.get(self.position..).unwrap_or_default());
-        self.rest = rest;
+        self.rest = Cow::Owned(rest);
         self.position = 0;
         Ok(Followed::Onward)
     }
