@@ -1,5 +1,6 @@
 // Draws on the framebuffer, by mmap and by write, while the terminal is in graphics mode; waits for a key,
-// and gives the screen back to the text. With the argument "resize": see resize.go.
+// and gives the screen back to the text. With the argument "resize" or "flood":
+// see resize.go.
 package main
 
 import (
@@ -22,8 +23,8 @@ const (
 
 func main() {
 	work := run
-	if len(os.Args) > 1 && os.Args[1] == "resize" {
-		work = resize
+	if len(os.Args) > 1 {
+		work = map[string]func() error{"resize": resize, "flood": flood}[os.Args[1]]
 	}
 	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -124,4 +125,63 @@ func paintEach(changed <-chan os.Signal, keys <-chan byte) error {
 			return nil
 		}
 	}
+}
+
+// Two goroutines fill the terminal, and a third one a mapping of the screen, until a key comes, while its size
+// changes; in the end there is as much memory as there was.
+func flood() error {
+	keys, done := make(chan byte), make(chan struct{})
+	go readKeys(keys)
+	file, err := os.OpenFile("/dev/fb0", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	const length = 1 << 20
+	pixels, err := syscall.Mmap(int(file.Fd()), 0, length, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	for worker := 0; worker < 3; worker++ {
+		go func(worker int) {
+			for round := 0; ; round++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if worker == 2 {
+					for at := 0; at < length; at += 64 {
+						pixels[at] = byte(round)
+					}
+					continue
+				}
+				fmt.Printf("\x1b[3%dm%d: %*d\r\n\x1b[m", round%8, worker, round%300, round)
+			}
+		}(worker)
+	}
+	<-keys
+	before := available()
+	fmt.Println("half")
+	<-keys
+	after := available()
+	close(done)
+	fmt.Printf("\x1b[m\x1b[2J\x1b[H%d kB were there, then %d\n", before, after)
+	if after+16<<10 < before {
+		return fmt.Errorf("memory was lost")
+	}
+	<-keys
+	return nil
+}
+
+// KiB of memory that are free.
+func available() int {
+	text, _ := os.ReadFile("/proc/meminfo")
+	for _, line := range strings.Split(string(text), "\n") {
+		var kib int
+		if n, _ := fmt.Sscanf(line, "MemFree: %d kB", &kib); n == 1 {
+			return kib
+		}
+	}
+	return 0
 }

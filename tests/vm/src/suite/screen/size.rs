@@ -20,6 +20,7 @@ pub(super) fn tests() -> Vec<Test> {
         own("resize", Set::Core, |mode| resize(mode, "resize", GPU)),
         own("resize-microvm", Set::All, |mode| resize(mode, "resize-microvm", GPU_MMIO)),
         own("resize-bubbletea", Set::Core, bubbletea),
+        own("resize-flood", Set::All, flood),
     ]
 }
 
@@ -141,5 +142,36 @@ fn bubbletea(mode: &Mode) -> Result<()> {
     screen.press(&["down"])?;
     wait_for(&mut screen, (400, 240), "> tea")?;
     screen.press(&["ret"])?;
+    screen.running.expect_orderly("exit 0", LIMIT)
+}
+
+/// As when somebody drags a window's corner: sizes come faster than pictures can be made, while two processors
+/// write and draw. Nothing is lost.
+fn flood(mode: &Mode) -> Result<()> {
+    const MOST: (u16, u16) = (1600, 1200);
+    let elf = build::go("programs/screen", build::NEWEST, Variant::Plain)?;
+    let vm = Vm::of(&elf, mode).flags(["--cpus", "2"]).args(["flood"]);
+    let (mut screen, mut viewer) = start(GPU, "resize-flood", vm)?;
+    screen.running.wait_for_text("0: ")?;
+    let mut drag = |steps: std::ops::Range<u32>| -> Result<()> {
+        for step in steps {
+            // Anything, and the same each time.
+            let some = step.wrapping_mul(2_654_435_761) >> 8;
+            let (width, height) = (330 + some % 1000, 210 + (some >> 10) % 800);
+            viewer.resize(width as u16, height as u16)?;
+            thread::sleep(Duration::from_millis(u64::from(step % 5 * 10)));
+        }
+        viewer.resize(MOST.0, MOST.1)
+    };
+    drag(0..50)?;
+    thread::sleep(Duration::from_secs(1));
+    screen.press(&["ret"])?;
+    screen.running.wait_for_text("half")?;
+    drag(50..400)?;
+    thread::sleep(Duration::from_secs(1));
+    screen.press(&["ret"])?;
+    wait_for(&mut screen, (MOST.0.into(), MOST.1.into()), "kB were there, then")?;
+    // The machine may be gone before its monitor answers.
+    let _ = screen.press(&["ret"]);
     screen.running.expect_orderly("exit 0", LIMIT)
 }
