@@ -14,10 +14,12 @@ pub mod input;
 pub mod io;
 pub mod link;
 pub mod room;
+pub mod sort;
 pub mod sync;
 pub mod time;
 
 pub use address::{PAGE_SIZE, PageRange, PhysAddr, UserAddr};
 pub use errno::Errno;
 pub use id::{CpuId, Fd, Pid, Signal, Tid};
+pub use sort::sort;
 pub use time::{Instant, WallTime};

@@ -45,7 +45,7 @@ impl Font {
                 character => map.push((character, glyph)),
             }
         }
-        map.sort_unstable();
+        base::sort(&mut map);
         Self { map }
     }
 

@@ -175,7 +175,7 @@ fn setgroups(call: &mut Call<'_>) -> Outcome {
     }
     let groups = bytes.as_chunks::<4>().0.iter().map(|group| u32::from_le_bytes(*group));
     let mut groups: Vec<u32> = groups.collect();
-    groups.sort_unstable();
+    base::sort(&mut groups);
     call.thread.identity.change(|who| who.groups = groups);
     Ok(0).into()
 }

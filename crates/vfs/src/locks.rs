@@ -108,7 +108,7 @@ impl FileLocks {
             return Err(Errno::EAGAIN);
         }
         state.cut(wanted.owner, wanted.start, wanted.end);
-        state.records.push(wanted);
+        state.insert(wanted);
         state.merge(wanted.owner);
         drop(state);
         // A write lock may have become a read lock.
@@ -151,13 +151,19 @@ impl State {
             }
             false
         });
-        self.records.append(&mut pieces);
-        self.records.sort_by_key(|held| held.start);
+        for piece in pieces {
+            self.insert(piece);
+        }
+    }
+
+    /// Puts a lock where its start belongs.
+    fn insert(&mut self, lock: RecordLock) {
+        let at = self.records.partition_point(|held| held.start <= lock.start);
+        self.records.insert(at, lock);
     }
 
     /// Joins neighbours of the same owner and kind.
     fn merge(&mut self, owner: LockOwner) {
-        self.records.sort_by_key(|held| held.start);
         let mut at = 0;
         while let Some(lock) = self.records.get(at).copied() {
             let next = lock.end.checked_add(1).and_then(|start| {

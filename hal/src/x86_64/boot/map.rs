@@ -65,7 +65,7 @@ impl Builder {
     pub(super) fn finish(mut self) {
         let count = self.map.count;
         let ranges = &mut self.map.ranges;
-        ranges[..count].sort_unstable();
+        base::sort(&mut ranges[..count]);
         let mut kept = 0;
         for at in 0..count {
             let range = ranges[at];
