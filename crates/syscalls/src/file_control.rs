@@ -13,7 +13,8 @@ use mm::Mm;
 use vfs::locks::{LockOwner, RecordLock};
 use vfs::memory::{MemoryInode, Seals};
 use vfs::pipe::{PIPE_BYTES_MAX, PipeEnd};
-use vfs::{FileType, IoctlArgument, OpenFile, OpenFlags, Whence};
+use vfs::tty::PtyMaster;
+use vfs::{FileRef, FileType, IoctlArgument, OpenFile, OpenFlags, Whence};
 
 const COMMANDS: &[(u64, &str)] = &[
     (0, "F_DUPFD"),
@@ -353,6 +354,7 @@ mod generic {
     pub(super) const FIOCLEX: u32 = 0x5451;
     pub(super) const FIONCLEX: u32 = 0x5450;
     pub(super) const FIONBIO: u32 = 0x5421;
+    pub(super) const TIOCGPTPEER: u32 = 0x5441;
     pub(super) const FIONREAD: u32 = 0x541b;
 }
 
@@ -380,11 +382,23 @@ fn ioctl(call: &Call<'_>) -> Result<usize, Errno> {
             argument.store(&(rest as u32).to_le_bytes())?;
             Ok(0)
         }
+        generic::TIOCGPTPEER => open_peer(call, file),
         _ => match file_owner::ioctl(call, &open, number) {
             Some(result) => result,
             None => file.ioctl(number, &mut argument),
         },
     }
+}
+
+/// A descriptor of the other end of a pseudo terminal.
+fn open_peer(call: &Call<'_>, file: &FileRef) -> Result<usize, Errno> {
+    let process = call.process();
+    let master = file.as_any().downcast_ref::<PtyMaster>().ok_or(Errno::ENOTTY)?;
+    let root = process.vfs.resolve(process.vfs.at_root(), b"/dev/pts", true)?.inode;
+    let flags = OpenFlags::from_bits_truncate(call.unsigned(2));
+    let open = master.open_peer(flags, root)?;
+    let fd = process.files.insert(open, flags.contains(OpenFlags::CLOEXEC))?;
+    usize::try_from(fd.0).map_err(|_| Errno::EMFILE)
 }
 
 fn is_regular(open: &OpenFile) -> bool {

@@ -8,7 +8,6 @@ use base::sync::SpinLock;
 use base::{Errno, Signal, Tid};
 use core::any::Any;
 use sched::{Observer, PollEvents, Registration, weak};
-use vfs::tty::Tty;
 use vfs::{File, OpenFile, OpenFlags};
 
 /// `F_OWNER_*`: what kind of number the owner's is.
@@ -151,7 +150,7 @@ pub(crate) fn set_async(call: &Call<'_>, open: &OpenFile, on: bool) {
         let mut settings = owner.settings.lock();
         (settings.asynchronous, settings.fd) = (on, call.int(0));
         // A terminal has an owner from then on (tty_fasync).
-        if on && settings.id == 0 && open.file().as_any().is::<Tty>() {
+        if on && settings.id == 0 && vfs::tty::of(open.file()).is_some() {
             (settings.kind, settings.id) = (kind::GROUP, PROCESS_ID.0);
         }
     }

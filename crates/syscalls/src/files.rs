@@ -188,7 +188,7 @@ pub(crate) fn transfer(
         };
         let deadline = deadline_of(&open, write);
         let notifier = open.file().notifier().ok_or(Errno::EAGAIN)?;
-        if let Some(tty) = open.file().as_any().downcast_ref::<Tty>() {
+        if let Some(tty) = vfs::tty::of(open.file()) {
             let attempt = || attempt(&thread.process.memory, &open);
             return over(read_terminal(&thread, tty, notifier, attempt).await);
         }

@@ -8,7 +8,7 @@ use crate::input::{self, InputDevice};
 use crate::memory::{MemoryFs, put_zeros};
 use crate::metadata::{FileType, Metadata};
 use crate::tree::Vfs;
-use crate::tty::Tty;
+use crate::tty::{Controlling, DevPts, Ptys, Tty};
 use alloc::sync::Arc;
 use base::Errno;
 use base::io::{Sink, Source, in_parts};
@@ -159,6 +159,7 @@ const NODES: &[(&str, u64, u64, u32)] = &[
     ("random", 1, 8, 0o666),
     ("urandom", 1, 9, 0o666),
     ("tty", 5, 0, 0o666),
+    ("ptmx", 5, 2, 0o666),
     ("console", 5, 1, 0o600),
     ("ttyS0", 4, 64, 0o600),
 ];
@@ -222,9 +223,12 @@ pub fn mount(vfs: &Vfs, random: &RandomHook, tty: Arc<Tty>) -> Result<(), Errno>
     for (minor, kind) in kinds {
         vfs.register_device(device_number(1, minor), Arc::new(MemoryDriver(kind, minor)));
     }
-    for (major, minor) in [(5, 0), (5, 1), (4, 64)] {
+    for (major, minor) in [(5, 1), (4, 64)] {
         vfs.register_device(device_number(major, minor), Arc::clone(&tty) as Arc<dyn Device>);
     }
+    let ptys = Ptys::new(tty);
+    vfs.register_device(device_number(5, 0), Arc::new(Controlling(Arc::clone(&ptys))));
+    vfs.register_device(device_number(5, 2), Arc::new(Arc::clone(&ptys)));
     vfs.mount("/dev", MemoryFs::root("devtmpfs", DEV, 0o755), "devtmpfs", "rw,mode=755")?;
     let at = vfs.at_root();
     for (name, major, minor, permissions) in NODES {
@@ -236,5 +240,7 @@ pub fn mount(vfs: &Vfs, random: &RandomHook, tty: Arc<Tty>) -> Result<(), Errno>
         let path = alloc::format!("/dev/{name}");
         vfs.symlink(target.as_bytes(), at, path.as_bytes())?;
     }
+    let options = "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=000";
+    vfs.mount("/dev/pts", DevPts::root(&ptys), "devpts", options)?;
     vfs.mount("/dev/shm", MemoryFs::root("tmpfs", SHM, 0o1777), "tmpfs", "rw,nosuid,nodev")
 }

@@ -10,6 +10,7 @@ use crate::open::OpenFile;
 use crate::path::{At, Followed, Last, Walk};
 use crate::pipe::PipeEnd;
 use crate::tree::{Vfs, as_file};
+use crate::tty::PtyMaster;
 use alloc::sync::Arc;
 use base::Errno;
 
@@ -174,9 +175,16 @@ impl Vfs {
             who.check_owner(&**inode)?;
         }
         let file = match kind {
-            FileType::CharacterDevice => {
-                self.device(inode.status()?.special_device)?.open(flags)?
-            }
+            FileType::CharacterDevice => match inode.open_file()? {
+                Some(file) => file,
+                None => {
+                    let file = self.device(inode.status()?.special_device)?.open(flags)?;
+                    if let Some(master) = file.as_any().downcast_ref::<PtyMaster>() {
+                        master.set_owner(who.user);
+                    }
+                    file
+                }
+            },
             FileType::BlockDevice => return Err(Errno::ENXIO),
             FileType::Fifo => {
                 let pipe = inode.fifo().ok_or(Errno::ENXIO)?;

@@ -2,6 +2,7 @@
 package tests
 
 import (
+	_ "github.com/creack/pty"
 	_ "github.com/fsnotify/fsnotify"
 	_ "github.com/gofrs/flock"
 	_ "golang.org/x/net/ipv4"

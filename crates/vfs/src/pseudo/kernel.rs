@@ -86,7 +86,9 @@ pub(super) fn cpu_kernel_max(_: &Vfs) -> String {
 }
 
 pub(super) fn filesystems(_: &Vfs) -> String {
-    String::from("nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\trootfs\n")
+    String::from(
+        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\trootfs\n",
+    )
 }
 
 /// As many files as fit into memory, at 1 KiB each.

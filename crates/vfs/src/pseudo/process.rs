@@ -28,8 +28,8 @@ pub(super) const ROOT: &[Row] = &[
 ];
 
 /// The numbers of devices in /dev. There are no block devices.
-const DEVICES: &str = "Character devices:\n  1 mem\n  4 tty\n  5 /dev/tty\n  5 /dev/console\n 13 input\n \
-                       29 fb\n\nBlock devices:\n";
+const DEVICES: &str = "Character devices:\n  1 mem\n  4 tty\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n 13 \
+                       input\n 29 fb\n128 ptm\n136 pts\n\nBlock devices:\n";
 
 /// The namespaces: those that Linux begins with, which all have the same numbers.
 const NAMESPACES: &[Row] = &[
@@ -155,6 +155,7 @@ const SYS: &[Row] = &[
             text("overflowgid", "65534\n"),
             text("overflowuid", "65534\n"),
             text("pid_max", "4194304\n"),
+            directory("pty", &[text("max", "256\n"), text("reserve", "0\n")]),
             directory(
                 "random",
                 &[

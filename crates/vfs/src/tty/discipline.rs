@@ -175,6 +175,15 @@ impl Discipline {
         }
     }
 
+    /// How many bytes may come without that any is lost that could be read. While lines are edited and
+    /// none is finished, what is too long for one is dropped, so that its end is not.
+    pub(super) fn room(&self, settings: &Settings) -> usize {
+        if settings.local.contains(LocalFlags::ICANON) && self.lines.is_empty() {
+            return BYTES_MAX;
+        }
+        BYTES_MAX.saturating_sub(self.input.len() + self.edit.len())
+    }
+
     /// How many bytes a read would find.
     pub(super) fn readable(&self, settings: &Settings) -> usize {
         if settings.local.contains(LocalFlags::ICANON) {

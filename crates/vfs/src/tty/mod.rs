@@ -3,10 +3,16 @@
 //! The kernel pushes typed bytes into [`Tty::input`] and gets what the program writes through a
 //! hook. Between them stands the line discipline: echo, line editing, signals, newlines.
 
+mod devpts;
 mod discipline;
+mod pty;
 mod screen;
 mod settings;
 
+pub use devpts::DEVPTS_MAGIC;
+pub(crate) use devpts::DevPts;
+pub(crate) use pty::Controlling;
+pub use pty::{PtyMaster, PtySlave, Ptys};
 pub use screen::{KeyMode, ShowHook};
 pub use settings::{Settings, WindowSize};
 
@@ -44,14 +50,23 @@ mod command {
     pub(super) const TIOCGWINSZ: u32 = 0x5413;
     pub(super) const TIOCSWINSZ: u32 = 0x5414;
     pub(super) const FIONREAD: u32 = 0x541b;
+    pub(super) const TIOCPKT: u32 = 0x5420;
+    pub(super) const TIOCNOTTY: u32 = 0x5422;
     pub(super) const TIOCGSID: u32 = 0x5429;
     pub(super) const TIOCGEXCL: u32 = 0x8004_5440;
+    pub(super) const TIOCGPTN: u32 = 0x8004_5430;
+    pub(super) const TIOCSPTLCK: u32 = 0x4004_5431;
+    pub(super) const TIOCSIG: u32 = 0x4004_5436;
+    pub(super) const TIOCGPKT: u32 = 0x8004_5438;
+    pub(super) const TIOCGPTLCK: u32 = 0x8004_5439;
     pub(super) const TCGETS2: u32 = 0x802c_542a;
     pub(super) const TCSETS2: u32 = 0x402c_542b;
     pub(super) const TCSETSW2: u32 = 0x402c_542c;
     pub(super) const TCSETSF2: u32 = 0x402c_542d;
 }
 
+const SIGHUP: Signal = Signal(1);
+const SIGCONT: Signal = Signal(18);
 const SIGINT: Signal = Signal(2);
 const SIGQUIT: Signal = Signal(3);
 const SIGTSTP: Signal = Signal(20);
@@ -74,6 +89,7 @@ struct State {
     settings: Settings,
     discipline: Discipline,
     window: WindowSize,
+    /// The foreground process group of the session that it controls. 0: it controls none.
     foreground: u32,
     /// Nobody else may open it (`TIOCEXCL`), but who may everything: the program.
     exclusive: bool,
@@ -85,6 +101,8 @@ pub struct Tty {
     screen: Once<OnScreen>,
     own: Weak<Self>,
     number: u64,
+    /// The process group, and session, that it can control.
+    group: u32,
     hooks: TtyHooks,
     state: SpinLock<State>,
     notifier: Notifier,
@@ -94,16 +112,24 @@ impl Tty {
     /// A terminal in cooked mode. `group`: the foreground process group and session.
     #[must_use]
     pub fn new(hooks: TtyHooks, group: u32) -> Arc<Self> {
+        let tty = Self::detached(hooks, group);
+        tty.state.lock().foreground = group;
+        tty
+    }
+
+    /// A terminal in cooked mode that controls no session, and may be made to control that of `group`.
+    fn detached(hooks: TtyHooks, group: u32) -> Arc<Self> {
         let state = State {
             settings: Settings::default(),
             discipline: Discipline::default(),
             window: WindowSize::default(),
-            foreground: group,
+            foreground: 0,
             exclusive: false,
         };
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
             number: crate::anonymous::next_number(),
+            group,
             hooks,
             state: SpinLock::new(state),
             notifier: Notifier::new(),
@@ -139,6 +165,24 @@ impl Tty {
             }
         }
         self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+    }
+
+    /// How many bytes may be typed now without loss.
+    fn input_room(&self) -> usize {
+        let state = self.state.lock();
+        state.discipline.room(&state.settings)
+    }
+
+    /// The foreground process group; 0: it controls no session.
+    fn foreground(&self) -> u32 {
+        self.state.lock().foreground
+    }
+
+    /// It is no longer the terminal of its session, which learns of it.
+    fn leave(&self) {
+        (self.hooks.signal)(SIGHUP);
+        (self.hooks.signal)(SIGCONT);
+        self.state.lock().foreground = 0;
     }
 
     /// When a read that began at `since` and found too little is to be tried again although nothing
@@ -226,7 +270,19 @@ impl Tty {
             command::TCSETS2 | command::TCSETSW2 => self.set(argument, Settings::BYTES2, false)?,
             command::TCSETSF2 => self.set(argument, Settings::BYTES2, true)?,
             // Output is never held back: there is nothing to drain, to stop or to discard.
-            command::TCSBRK | command::TCXONC | command::TIOCSCTTY => {}
+            command::TCSBRK | command::TCXONC => {}
+            command::TIOCSCTTY => {
+                let mut state = self.state.lock();
+                if state.foreground == 0 {
+                    state.foreground = self.group;
+                }
+            }
+            command::TIOCGPGRP | command::TIOCGSID | command::TIOCSPGRP | command::TIOCNOTTY
+                if self.foreground() == 0 =>
+            {
+                return Err(Errno::ENOTTY);
+            }
+            command::TIOCNOTTY => self.leave(),
             command::TCFLSH => match argument.value() {
                 0 | 2 => self.state.lock().discipline.flush(),
                 1 => {}
@@ -348,6 +404,13 @@ impl File for Tty {
     fn describe(&self) -> String {
         String::from("/dev/console")
     }
+}
+
+/// The terminal that an open file is.
+#[must_use]
+pub fn of(file: &FileRef) -> Option<&Tty> {
+    let file = file.as_any();
+    file.downcast_ref().or_else(|| file.downcast_ref().map(PtySlave::tty))
 }
 
 impl Device for Tty {

@@ -118,6 +118,13 @@ impl Settings {
         byte != 0 && self.keys.get(key as usize) == Some(&byte)
     }
 
+    /// True when ^S stops the output and ^Q starts it, as packet mode tells.
+    pub(super) fn stops(&self) -> bool {
+        self.input.contains(InputFlags::IXON)
+            && self.is(0x13, Key::Stop)
+            && self.is(0x11, Key::Start)
+    }
+
     /// The least number of bytes that a read in raw mode waits for.
     pub(super) fn minimum(&self) -> usize {
         usize::from(self.keys.get(Key::Minimum as usize).copied().unwrap_or(1))

@@ -46,6 +46,7 @@ const PROGRAMS: &[Program] = &[
     program("sleepacc"),
     program("calls"),
     program("filecalls"),
+    program("ptys"),
     program("random"),
 ];
 

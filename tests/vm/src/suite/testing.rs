@@ -26,7 +26,7 @@ pub(super) fn tests() -> Vec<Test> {
 }
 
 /// Packages that ask more of a kernel than most, whose own tests pass in machines.
-const MODULES: [(&str, Set, &[&str]); 3] = [
+const MODULES: [(&str, Set, &[&str]); 4] = [
     ("sys", Set::Core, &["golang.org/x/sys/unix", "github.com/gofrs/flock"]),
     (
         "net",
@@ -38,6 +38,7 @@ const MODULES: [(&str, Set, &[&str]); 3] = [
             "golang.org/x/net/nettest",
         ],
     ),
+    ("pty", Set::Core, &["github.com/creack/pty"]),
     ("fsnotify", Set::All, &["github.com/fsnotify/fsnotify"]),
 ];
 
