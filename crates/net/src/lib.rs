@@ -20,6 +20,7 @@ mod address;
 mod checksum;
 mod control;
 mod engine;
+mod filter;
 mod hash;
 mod icmp;
 mod input;
@@ -39,6 +40,7 @@ mod wire;
 
 pub use control::{InterfaceConfig, Ipv4Config, Ipv6Config};
 pub use engine::LinkCounters;
+pub use filter::{Filter, INSTRUCTIONS_MAX};
 pub use netlink::NetlinkSocket;
 pub use ports::Family;
 pub use raw::{RawOptions, RawSocket};

@@ -3,12 +3,14 @@
 use crate::address::{bind_address, connect_address, shown, unspecified};
 use crate::checksum;
 use crate::engine::{Core, Engine};
+use crate::filter::Filter;
 use crate::ports::Family;
 use crate::route::LinkId;
 use crate::slab::{Id, Slab};
 use crate::stack::Stack;
 use crate::udp::{Received, SendOptions};
 use crate::wire::{self, Header, IPV4_BYTES, Packet, protocol};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -44,6 +46,8 @@ struct Entry {
     remote: Option<IpAddr>,
     queue: VecDeque<(Received, Vec<u8>)>,
     queued: usize,
+    /// `SO_ATTACH_FILTER`.
+    filter: Option<Box<Filter>>,
 }
 
 /// What a packet is charged beside its bytes.
@@ -93,7 +97,14 @@ impl Core {
             let Some(entry) = self.raw.entries.get_mut(id) else { continue };
             // A raw IPv4 socket gets the header too.
             let with_header = entry.ping.is_none() && entry.family == Family::V4;
-            let bytes = if with_header { packet.bytes } else { packet.payload };
+            let mut bytes = if with_header { packet.bytes } else { packet.payload };
+            if let Some(filter) = &entry.filter {
+                let kept = filter.run(&[], bytes);
+                if kept == 0 {
+                    continue;
+                }
+                bytes = bytes.get(..kept).unwrap_or(bytes);
+            }
             if entry.queued + bytes.len() + OVERHEAD > entry.options.receive_buffer {
                 continue;
             }
@@ -125,6 +136,13 @@ pub struct RawSocket {
 }
 
 impl RawSocket {
+    /// `SO_ATTACH_FILTER`, `SO_DETACH_FILTER`: the filter that was attached.
+    pub fn set_filter(&self, filter: Option<Box<Filter>>) -> Option<Box<Filter>> {
+        let mut engine = self.stack.engine.lock();
+        let entry = engine.core.raw.entries.get_mut(self.id)?;
+        core::mem::replace(&mut entry.filter, filter)
+    }
+
     /// A socket for packets of `protocol`; with `ping`, for echo messages of its own only.
     #[must_use]
     pub fn new(stack: &Arc<Stack>, family: Family, protocol: u8, ping: bool) -> Arc<Self> {
@@ -132,6 +150,7 @@ impl RawSocket {
         let mut engine = stack.engine.lock();
         let identifier = ping.then_some(engine.core.random() as u16 | 1);
         let id = engine.core.raw.entries.insert(Entry {
+            filter: None,
             family,
             protocol,
             ping: identifier,

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) receive_errors: bool,
     pub(crate) destination: bool,
     pub(crate) destination_v6: bool,
+    /// `SO_LOCK_FILTER`.
+    pub(crate) filter_locked: bool,
     /// Options that are kept and have no effect, by (level, name).
     pub(crate) inert: [Option<(i32, i32, i32)>; 8],
 }

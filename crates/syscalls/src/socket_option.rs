@@ -9,10 +9,12 @@ use crate::socket_option_inet as inet;
 use crate::table::{Row, partial};
 use crate::trace::Argument::{Fd, Hex, Int, Name};
 use abi::number as nr;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::{Errno, UserAddr};
 use core::time::Duration;
 use mm::Mm;
+use net::{Filter, INSTRUCTIONS_MAX};
 
 const LEVELS: &[(u64, &str)] = &[
     (0, "SOL_IP"),
@@ -23,7 +25,7 @@ const LEVELS: &[(u64, &str)] = &[
     (284, "SOL_MPTCP"),
 ];
 
-const NOTE: &str = "what Go's library and common programs set; others ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
+const NOTE: &str = "what Go's library and common programs set; others ENOPROTOOPT, and SO_ATTACH_FILTER of TCP, of MPTCP but for its INFO EOPNOTSUPP";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -66,10 +68,13 @@ mod so {
     pub(super) const SNDLOWAT: i32 = 19;
     pub(super) const RCVTIMEO: i32 = 20;
     pub(super) const SNDTIMEO: i32 = 21;
+    pub(super) const ATTACH_FILTER: i32 = 26;
+    pub(super) const DETACH_FILTER: i32 = 27;
     pub(super) const ACCEPTCONN: i32 = 30;
     pub(super) const SNDBUFFORCE: i32 = 32;
     pub(super) const RCVBUFFORCE: i32 = 33;
     pub(super) const PROTOCOL: i32 = 38;
+    pub(super) const LOCK_FILTER: i32 = 44;
     pub(super) const DOMAIN: i32 = 39;
 }
 
@@ -259,10 +264,57 @@ fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), E
         so::DONTROUTE | so::PRIORITY | so::PASSCRED => {
             keep(socket, level::SOCKET, name, value.int()?)?;
         }
+        so::ATTACH_FILTER => set_filter(socket, Some(filter(socket, value)?))?,
+        so::DETACH_FILTER => {
+            value.int()?;
+            set_filter(socket, None)?;
+        }
+        so::LOCK_FILTER => {
+            let on = value.int()? != 0;
+            let mut settings = socket.settings.lock();
+            if settings.filter_locked && !on {
+                return Err(Errno::EPERM);
+            }
+            settings.filter_locked = on;
+        }
         so::RCVLOWAT if value.int()? <= 1 => {}
         _ => return Err(Errno::ENOPROTOOPT),
     }
     Ok(())
+}
+
+/// The program of `struct sock_fprog`, checked in the order in which Linux does.
+fn filter(socket: &SocketFile, value: &Value<'_>) -> Result<Box<Filter>, Errno> {
+    const FPROG_BYTES: usize = 16;
+    if value.length != FPROG_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    let [count, at]: [u64; 2] = value.memory.read(value.at)?;
+    let count = usize::from(count as u16);
+    if socket.settings.lock().filter_locked {
+        return Err(Errno::EPERM);
+    }
+    if at == 0 || !(1..=INSTRUCTIONS_MAX).contains(&count) {
+        return Err(Errno::EINVAL);
+    }
+    let mut program = alloc::vec![0; 8 * count];
+    value.memory.read_bytes(UserAddr(at), &mut program)?;
+    Filter::new(&program).map(Box::new)
+}
+
+fn set_filter(socket: &SocketFile, filter: Option<Box<Filter>>) -> Result<(), Errno> {
+    let detaches = filter.is_none();
+    if socket.settings.lock().filter_locked {
+        return Err(Errno::EPERM);
+    }
+    let old = match &socket.kind {
+        Kind::Udp(udp) => udp.set_filter(filter),
+        Kind::Raw(raw) => raw.set_filter(filter),
+        Kind::Unix(unix) => unix.set_filter(filter),
+        Kind::Tcp(_) | Kind::Netlink(_) if detaches => None,
+        Kind::Tcp(_) | Kind::Netlink(_) => return Err(Errno::ENOPROTOOPT),
+    };
+    if detaches && old.is_none() { Err(Errno::ENOENT) } else { Ok(()) }
 }
 
 fn set_flag(socket: &SocketFile, name: i32, on: bool) -> Result<(), Errno> {
@@ -341,6 +393,7 @@ fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
         so::RCVTIMEO => time_bytes(socket.settings.lock().receive_timeout),
         so::SNDTIMEO => time_bytes(socket.settings.lock().send_timeout),
         so::RCVLOWAT | so::SNDLOWAT => int(1),
+        so::LOCK_FILTER => truth(socket.settings.lock().filter_locked),
         so::LINGER => {
             let linger = match &socket.kind {
                 Kind::Tcp(tcp) => tcp.options().linger,

@@ -45,6 +45,7 @@ func main() {
 	check.Within("urgent", time.Minute, urgent)
 	check.Within("barriers", time.Minute, barriers)
 	check.Within("usage", time.Minute, usages)
+	check.Within("filters", time.Minute, filters)
 	check.Done()
 }
 

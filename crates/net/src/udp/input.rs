@@ -80,6 +80,26 @@ fn score(binding: &Binding, entry: &Entry, to: IpAddr, from: SocketAddr) -> Opti
     Some(connected + if binding.address.is_some() { 2 } else { 0 })
 }
 
+impl Entry {
+    /// What the socket's filter says, which sees the header too. The checksum has been looked at and is
+    /// not shown.
+    #[cold]
+    fn keeps(&self, datagram: &mut Datagram) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        let port = self.local.map_or(0, |local| local.port());
+        let length = (UDP_BYTES + datagram.bytes.len()) as u16;
+        let mut header = [0; UDP_BYTES];
+        for (slot, field) in
+            header.as_chunks_mut().0.iter_mut().zip([datagram.from.port(), port, length])
+        {
+            *slot = field.to_be_bytes();
+        }
+        let kept = filter.run(&header, &datagram.bytes);
+        datagram.bytes.truncate(kept.saturating_sub(UDP_BYTES));
+        kept > 0
+    }
+}
+
 impl Udp {
     /// The socket for a datagram from `from` to `to`: connected before bound before wildcard;
     /// among equals (`SO_REUSEPORT`) by hash, else the newest.
@@ -132,8 +152,12 @@ impl Udp {
         }
     }
 
-    fn deliver(&mut self, id: Id, datagram: Datagram) {
+    fn deliver(&mut self, id: Id, mut datagram: Datagram) {
         let Some(entry) = self.entries.get_mut(id) else { return };
+        if entry.filter.is_some() && !entry.keeps(&mut datagram) {
+            self.counters.receive_drops += 1;
+            return;
+        }
         let full = entry.queued + datagram.charge() > entry.options.receive_buffer.max(4096);
         if full || entry.receive_shutdown {
             self.counters.receive_drops += 1;

@@ -7,6 +7,7 @@ mod socket;
 pub use output::SendOptions;
 pub use socket::UdpSocket;
 
+use crate::filter::Filter;
 use crate::hash::KeyedState;
 use crate::ports::{Family, Ports};
 use crate::route::LinkId;
@@ -146,6 +147,8 @@ struct Entry {
     receive_shutdown: bool,
     send_shutdown: bool,
     groups: Vec<(LinkId, IpAddr)>,
+    /// `SO_ATTACH_FILTER`.
+    filter: Option<Box<Filter>>,
 }
 
 /// What happened, for /proc/net/snmp.

@@ -4,6 +4,7 @@ use super::output::{PAYLOAD_MAX_V6, Packet};
 use super::{Entry, Received, SendOptions, UdpFailure, UdpOptions};
 use crate::address::{bind_address, connect_address, scope_of, shown, unspecified};
 use crate::engine::Engine;
+use crate::filter::Filter;
 use crate::ports::{Binding, Family};
 use crate::route::{LinkId, unmap};
 use crate::slab::Id;
@@ -46,6 +47,7 @@ impl UdpSocket {
             receive_shutdown: false,
             send_shutdown: false,
             groups: Vec::new(),
+            filter: None,
         });
         let id = stack.engine.lock().core.udp.entries.insert(entry);
         let closed = AtomicBool::new(false);
@@ -101,6 +103,11 @@ impl UdpSocket {
         let head = Packet::head(self.family);
         let packet = Packet { bytes: take_all(source, head)?, head };
         self.stack.enter(|engine| engine.udp_send(self.id, packet, to, options))
+    }
+
+    /// `SO_ATTACH_FILTER`, `SO_DETACH_FILTER`: the filter that was attached.
+    pub fn set_filter(&self, filter: Option<Box<Filter>>) -> Option<Box<Filter>> {
+        self.look(|entry| core::mem::replace(&mut entry.filter, filter)).unwrap_or_default()
     }
 
     /// `IP_RECVERR`: from now on failures are kept, or not, nor those that are.

@@ -1,6 +1,7 @@
 //! Naming, connecting and ending Unix sockets.
 
 use super::{Key, Queue, UnixKind, UnixName, UnixSpace};
+use crate::filter::Filter;
 use crate::tcp::{SOMAXCONN, Shutdown};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -59,6 +60,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// `SO_OOBINLINE`.
     pub(crate) urgent_inline: bool,
+    /// `SO_ATTACH_FILTER`. Streams have it without effect, as on Linux.
+    pub(crate) filter: Option<Box<Filter>>,
     /// Who found the queue full.
     pub(crate) writers: Vec<Weak<UnixSocket>>,
 }
@@ -153,6 +156,11 @@ impl UnixSocket {
         // Another call named or closed it meanwhile.
         self.space.release(&key, self);
         Err(Errno::EINVAL)
+    }
+
+    /// `SO_ATTACH_FILTER`, `SO_DETACH_FILTER`: the filter that was attached.
+    pub fn set_filter(&self, filter: Option<Box<Filter>>) -> Option<Box<Filter>> {
+        core::mem::replace(&mut self.state.lock().filter, filter)
     }
 
     /// True when it has a name.

@@ -185,7 +185,17 @@ impl UnixSocket {
             if state.queue.is_full() || (length > state.queue.room() && state.queue.bytes > 0) {
                 return Err(Errno::EAGAIN);
             }
+            let kept = state.filter.as_ref().zip(message.as_mut()).map(|(filter, message)| {
+                let kept = filter.run(&[], &message.bytes);
+                message.bytes.truncate(kept);
+                kept
+            });
+            // The sender does not learn of it.
+            if kept == Some(0) {
+                return Ok(length);
+            }
             if let Some(message) = message.take() {
+                let length = message.bytes.len();
                 self.space.flight.enters(self, &message.rights);
                 state.queue.bytes += length;
                 state.queue.messages.push_back(message);
