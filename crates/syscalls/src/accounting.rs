@@ -94,6 +94,7 @@ impl Usage {
             self.count(Counter::Involuntary, 1);
             let waited = hal::clock::now().nanoseconds() - before.since.nanoseconds();
             self.count(Counter::Waited, waited);
+            count(&machine.cpu_time().waited, waited);
         }
     }
 
@@ -182,6 +183,8 @@ pub(crate) struct CpuTime {
     /// Time without anything to do.
     idle: RunningTime,
     idles: AtomicU64,
+    /// How long threads that were put off waited until they went on here, in nanoseconds.
+    waited: AtomicU64,
     told: Told,
 }
 
@@ -232,6 +235,11 @@ impl CpuTime {
     /// Turns so far.
     pub(crate) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
+    }
+
+    /// How long threads waited for it, in nanoseconds.
+    pub(crate) fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
     }
 
     /// How often it had nothing to do.

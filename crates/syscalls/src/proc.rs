@@ -65,6 +65,7 @@ impl ProcSource for Process {
             ProcFile::Status => self.status(thread),
             ProcFile::TimerSlack => self.timer_slack_of(thread),
             ProcFile::SystemStat => self.system_stat(),
+            ProcFile::SystemSchedStat => self.system_sched_stat(),
             ProcFile::Uptime => self.uptime(),
             ProcFile::VmStat => self.vm_stat(),
             ProcFile::FileCount => {
@@ -201,6 +202,20 @@ impl Process {
         let counts = thread.counts(hal::clock::now());
         let [ran, waited] = [Counter::Ran, Counter::Waited].map(|counter| counts.get(counter));
         format!("{ran} {waited} {}\n", counts.turns())
+    }
+
+    /// Of each CPU how often it chose what to run and found nothing, how long it ran, how long threads
+    /// waited for it, and their turns. The rest is of schedulers of old.
+    fn system_sched_stat(&self) -> String {
+        let now = hal::clock::now();
+        let mut text = format!("version 15\ntimestamp {}\n", now.nanoseconds() / TICK_NANOSECONDS);
+        for (at, cpu) in self.machine.cpu_times.iter().enumerate() {
+            let (turns, idles, waited) = (cpu.turns(), cpu.idles(), cpu.waited());
+            let ran = now.nanoseconds().saturating_sub(cpu.times(now).1);
+            let chosen = turns + idles;
+            let _ = writeln!(text, "cpu{at} 0 0 {chosen} {idles} 0 0 {ran} {waited} {turns}");
+        }
+        text
     }
 
     /// Up since, and the idle time of all CPUs.

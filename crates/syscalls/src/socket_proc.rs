@@ -18,7 +18,10 @@ pub(crate) fn text(stack: &Stack, file: ProcFile) -> String {
         ProcFile::NetRoute => routes(stack),
         ProcFile::NetIfInet6 => addresses_v6(stack),
         ProcFile::NetSockstat => sockstat(stack),
+        ProcFile::NetSockstat6 => sockstat_v6(stack),
         ProcFile::NetSnmp => snmp(stack),
+        ProcFile::NetSnmp6 => snmp_v6(stack),
+        ProcFile::NetSoftnet => softnet(stack),
         ProcFile::NetNetstat => netstat(stack),
         ProcFile::NetArp => String::from(
             "IP address       HW type     Flags       HW address            Mask     Device\n",
@@ -224,6 +227,38 @@ fn sockstat(stack: &Stack) -> String {
         tcp.sockets,
         tcp.buffer_bytes.div_ceil(4096),
     )
+}
+
+fn sockstat_v6(stack: &Stack) -> String {
+    let is_v6 = |local: Option<SocketAddr>| local.is_some_and(|local| local.is_ipv6());
+    let tcp = stack.tcp_sockets().into_iter().filter(|row| is_v6(row.local)).count();
+    let udp = stack.udp_sockets().into_iter().filter(|row| is_v6(row.0)).count();
+    format!(
+        "TCP6: inuse {tcp}\nUDP6: inuse {udp}\nUDPLITE6: inuse 0\nRAW6: inuse 0\n\
+         FRAG6: inuse 0 memory 0\n"
+    )
+}
+
+/// Of UDP, which is counted together with that over IPv4.
+fn snmp_v6(stack: &Stack) -> String {
+    let udp = stack.counters().udp;
+    let mut text = String::new();
+    for (name, count) in [
+        ("Udp6InDatagrams", udp.received),
+        ("Udp6NoPorts", udp.no_ports),
+        ("Udp6InErrors", udp.receive_drops),
+        ("Udp6OutDatagrams", udp.sent),
+        ("Udp6RcvbufErrors", udp.receive_drops),
+    ] {
+        let _ = writeln!(text, "{name:<32}\t{count}");
+    }
+    text
+}
+
+/// Packets that came: all interrupts of devices go to the first CPU.
+fn softnet(stack: &Stack) -> String {
+    let came = stack.interfaces().iter().map(|one| one.counters.received_packets).sum::<u64>();
+    format!("{:08x}{}\n", came as u32, " 00000000".repeat(14))
 }
 
 fn snmp(stack: &Stack) -> String {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io/ioutil"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -227,6 +229,34 @@ func cpuRows() {
 	n, err := fmt.Sscan(textOf("/proc/uptime"), &up, &idle)
 	check.That("uptime", n == 2 && err == nil && up > 0 && idle >= 0, up, idle, err)
 	check.That("stat: switches", statNumber("ctxt") > 0)
+	moreCounts()
+}
+
+// moreCounts: files that exporters of metrics read. Linux has the first only if it was built so.
+func moreCounts() {
+	if text, err := ioutil.ReadFile("/proc/schedstat"); err == nil {
+		var version, timestamp int
+		n, err := fmt.Sscanf(string(text), "version %d\ntimestamp %d\n", &version, &timestamp)
+		check.That("schedstat: head", n == 2 && err == nil && version >= 15, version, timestamp, err)
+		found := false
+		for _, line := range strings.Split(string(text), "\n") {
+			if fields := strings.Fields(line); len(fields) == 10 && fields[0] == "cpu0" {
+				found = numberOf(fields[7]) > 0 && numberOf(fields[9]) > 0
+			}
+		}
+		check.That("schedstat: cpu0", found, string(text))
+	}
+	rows := strings.Split(strings.TrimSpace(textOf("/proc/net/softnet_stat")), "\n")
+	check.That("softnet_stat", len(strings.Fields(rows[0])) >= 13, rows)
+	listener, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		return
+	}
+	defer listener.Close()
+	var sockets int
+	_, err = fmt.Sscanf(strings.Split(textOf("/proc/net/sockstat6"), "\n")[1], "UDP6: inuse %d", &sockets)
+	check.That("sockstat6", err == nil && sockets > 0, sockets, err)
+	check.That("snmp6", strings.Contains(textOf("/proc/net/snmp6"), "Udp6InDatagrams"))
 }
 
 // statNumber gives the number behind a name in /proc/stat.

@@ -53,6 +53,8 @@ pub enum ProcFile {
     TimerSlack,
     /// /proc/stat.
     SystemStat,
+    /// /proc/schedstat.
+    SystemSchedStat,
     Uptime,
     VmStat,
     /// /proc/loadavg.
@@ -83,6 +85,9 @@ pub enum ProcFile {
     NetIpv6Route,
     NetSnmp,
     NetSockstat,
+    NetSockstat6,
+    NetSnmp6,
+    NetSoftnet,
     NetTcp,
     NetTcp6,
     NetUdp,
