@@ -2,7 +2,6 @@
 
 use crate::cell::{Attributes, Cell, Style};
 use alloc::collections::VecDeque;
-use alloc::vec;
 use alloc::vec::Vec;
 
 pub(crate) type Row = Vec<Cell>;
@@ -14,8 +13,9 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
+    /// A blank one; without memory for it one that keeps nothing.
     pub(crate) fn new(rows: usize, columns: usize) -> Self {
-        Self { rows: vec![vec![Cell::blank(Style::default()); columns]; rows], columns }
+        Self::try_new(rows, columns).unwrap_or_else(|| Self { rows: Vec::new(), columns })
     }
 
     /// The same. `None`: there is no memory.

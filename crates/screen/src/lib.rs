@@ -53,13 +53,13 @@ impl Screen {
     /// `with_image`: the picture is kept in memory too, with four bytes a pixel; scrolling is faster then.
     #[must_use]
     pub fn new(surface: Arc<dyn Surface>, history: usize, with_image: bool) -> Self {
-        let painter = Painter::new(surface, with_image);
-        let (rows, columns) = paint::cells(&painter.surface().layout());
-        Self {
+        let mut screen = Self {
             parser: vte::Parser::new_with_size(),
-            terminal: Terminal::new(rows, columns, history),
-            painter,
-        }
+            terminal: Terminal::new(1, 1, history),
+            painter: Painter::new(Arc::clone(&surface)),
+        };
+        screen.move_to(surface, with_image);
+        screen
     }
 
     /// What it is painted on.

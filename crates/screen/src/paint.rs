@@ -5,7 +5,6 @@ use crate::font::{CELL_HEIGHT, CELL_WIDTH, Font, Glyph};
 use crate::image::Image;
 use crate::terminal::Terminal;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use base::display::{Layout, Pairs, Surface, pairs};
 use core::ops::Range;
@@ -43,15 +42,19 @@ pub(crate) fn cells(layout: &Layout) -> (usize, usize) {
 }
 
 impl Painter {
-    /// `with_image`: as much memory as the picture has may be used.
-    pub(crate) fn new(surface: Arc<dyn Surface>, with_image: bool) -> Self {
+    /// Without cells so far: see [`Painter::move_to`].
+    pub(crate) fn new(surface: Arc<dyn Surface>) -> Self {
         let layout = surface.layout();
-        let (rows, columns) = cells(&layout);
-        let image = with_image.then(|| Image::new(rows, columns, &layout)).flatten();
-        // A new image is black, as cells are that nobody has written.
-        let blank = image.as_ref().map(|_| Cell::blank(Style::default()));
-        let shown = vec![blank; rows * columns];
-        Self { surface, layout, font: Font::new(), rows, columns, shown, image, is_other: true }
+        Self {
+            surface,
+            layout,
+            font: Font::new(),
+            rows: 0,
+            columns: 0,
+            shown: Vec::new(),
+            image: None,
+            is_other: true,
+        }
     }
 
     pub(crate) fn surface(&self) -> &Arc<dyn Surface> {
@@ -59,7 +62,8 @@ impl Painter {
     }
 
     /// Goes on on another surface. `fits`: room for as many cells as there are then, their rows and columns;
-    /// without it those stay that it has, of which what lies outside is not seen.
+    /// without it those stay that it has, of which what lies outside is not seen. `with_image`: as much memory as
+    /// the picture has may be used.
     pub(crate) fn move_to(
         &mut self,
         surface: Arc<dyn Surface>,
@@ -75,6 +79,7 @@ impl Painter {
             self.image = wanted.flatten();
         }
         self.shown.clear();
+        // A new image is black, as cells are that nobody has written.
         let blank = self.image.as_ref().map(|_| Cell::blank(Style::default()));
         self.shown.resize(self.rows * self.columns, blank);
         self.is_other = true;
@@ -105,7 +110,7 @@ impl Painter {
         let all = core::mem::take(&mut self.is_other);
         let cursor = terminal.shown_cursor();
         let mut shown = core::mem::take(&mut self.shown);
-        for (row, shown) in shown.chunks_exact_mut(self.columns).enumerate() {
+        for (row, shown) in shown.chunks_exact_mut(self.columns.max(1)).enumerate() {
             let at = cursor.and_then(|(there, column)| (there == row).then_some(column));
             let mut changed = self.paint_row(row, shown, terminal.shown(row), at);
             if all {
