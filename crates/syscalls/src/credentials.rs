@@ -21,6 +21,7 @@ pub(crate) mod capability {
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
     pub(crate) const LINUX_IMMUTABLE: u32 = 9;
+    pub(crate) const NET_ADMIN: u32 = 12;
     pub(crate) const NET_RAW: u32 = 13;
     pub(crate) const SYS_CHROOT: u32 = 18;
     pub(crate) const SYS_BOOT: u32 = 22;

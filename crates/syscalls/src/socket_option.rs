@@ -1,6 +1,7 @@
 //! setsockopt and getsockopt: decoding, and the options of the socket level.
 
 use crate::call::Call;
+use crate::credentials::capability;
 use crate::process::PROCESS_ID;
 use crate::socket_address::family;
 use crate::socket_file::{Kind, SocketFile};
@@ -80,6 +81,8 @@ mod so {
 
 /// Largest buffer that a program may ask for (`net.core.rmem_max`), in bytes.
 const BUFFER_MAX: usize = 212_992;
+/// Largest that the superuser may: Linux has no limit there, and this kernel its memory to keep, in bytes.
+const BUFFER_MAX_FORCED: usize = 32 << 20;
 /// Smallest (Linux: `SOCK_MIN_RCVBUF`, `SOCK_MIN_SNDBUF`), in bytes.
 const BUFFER_MIN_RECEIVE: usize = 2304;
 const BUFFER_MIN_SEND: usize = 4608;
@@ -133,6 +136,11 @@ fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
     let length = usize::try_from(call.int(4)).map_err(|_| Errno::EINVAL)?;
     let value = Value { memory: call.memory(), at: call.address(3), length };
     let name = call.int(2);
+    let is_forced =
+        call.int(1) == level::SOCKET && matches!(name, so::SNDBUFFORCE | so::RCVBUFFORCE);
+    if is_forced && !call.thread.identity.has(capability::NET_ADMIN) {
+        return Err(Errno::EPERM);
+    }
     match (call.int(1), socket.domain()) {
         (level::SOCKET, _) => set_socket(socket, name, &value)?,
         (level::TCP, family::INET | family::INET6) => inet::set_tcp(socket, name, &value)?,
@@ -249,9 +257,13 @@ fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), E
                 tcp.set_options(|options| options.linger = (on != 0).then_some(linger));
             }
         }
-        so::SNDBUF | so::SNDBUFFORCE | so::RCVBUF | so::RCVBUFFORCE => {
-            let asked = usize::try_from(value.int()?).unwrap_or(usize::MAX / 4).min(BUFFER_MAX);
-            set_buffer(socket, matches!(name, so::SNDBUF | so::SNDBUFFORCE), asked);
+        so::SNDBUF | so::RCVBUF => {
+            let asked = usize::try_from(value.int()?).unwrap_or(usize::MAX).min(BUFFER_MAX);
+            set_buffer(socket, name == so::SNDBUF, asked);
+        }
+        so::SNDBUFFORCE | so::RCVBUFFORCE => {
+            let asked = usize::try_from(value.int()?).unwrap_or(0).min(BUFFER_MAX_FORCED);
+            set_buffer(socket, name == so::SNDBUFFORCE, asked);
         }
         so::REUSEADDR | so::REUSEPORT | so::KEEPALIVE | so::BROADCAST => {
             set_flag(socket, name, value.int()? != 0)?;

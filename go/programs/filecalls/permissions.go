@@ -198,6 +198,7 @@ func permissions() {
 			{"attribute: read trusted", result(syscall.SYS_GETXATTR, pointer("may/read"), pointer("trusted.x"), 0, 0), syscall.ENODATA},
 			{"watch", watched("may/none"), acces},
 			{"raw socket", raw(), perm},
+			{"buffer beyond the limit", buffer(1 << 20), perm},
 		} {
 			want := error(row.want)
 			if row.want == ok {
@@ -216,6 +217,7 @@ func permissions() {
 		here := atFdcwd
 		check.NoError("permissions: in effect", result(sysFaccessat2, here, pointer("may/closed/inside"), 4, atEaccess))
 	})
+	check.NoError("permissions: root takes a large buffer", buffer(1<<20))
 	as(0, 0, func() {
 		check.Equal("setfsuid", call(syscall.SYS_SETFSUID, nobody), 0)
 		check.Equal("permissions: root with another's files", opened("may/none", syscall.O_RDONLY), error(acces))
@@ -230,6 +232,20 @@ func watched(name string) error {
 	check.NoError("inotify", err)
 	defer syscall.Close(instance)
 	_, err = syscall.InotifyAddWatch(instance, name, syscall.IN_OPEN)
+	return err
+}
+
+// buffer asks for a socket's buffer, whatever net.core.rmem_max says; the kernel doubles it.
+func buffer(bytes int) error {
+	const receiveForced = 33 // SO_RCVBUFFORCE
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	check.NoError("socket", err)
+	defer syscall.Close(fd)
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, receiveForced, bytes); err != nil {
+		return err
+	}
+	got, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+	check.Equal("buffer beyond the limit", got, 2*bytes)
 	return err
 }
 
