@@ -286,6 +286,12 @@ impl Stack {
     pub fn udp_sockets(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>, usize)> {
         self.engine.lock().core.udp.list()
     }
+
+    /// Groups that sockets are in, the newest first, and how many of them (/proc/net/igmp).
+    #[must_use]
+    pub fn groups(&self) -> Vec<(LinkId, IpAddr, usize)> {
+        self.engine.lock().core.udp.groups().iter().rev().copied().collect()
+    }
 }
 
 fn loopback(counters: LinkCounters) -> InterfaceInfo {

@@ -277,6 +277,9 @@ fn group(
 
 /// The interface that has this IPv4 address.
 fn link_with(socket: &SocketFile, address: Ipv4Addr) -> Option<LinkId> {
+    if address.is_loopback() {
+        return Some(LinkId::LOOPBACK);
+    }
     let own = socket.stack.addresses().into_iter();
     own.filter(|own| own.address == IpAddr::V4(address)).map(|own| own.link).next()
 }
@@ -287,11 +290,12 @@ fn membership(socket: &SocketFile, value: &Value<'_>, join: bool) -> Result<(), 
     let [a, b, c, d, e, f, g, h] = bytes;
     let address = Ipv4Addr::new(a, b, c, d);
     let interface = Ipv4Addr::new(e, f, g, h);
-    let link = if value.length >= 12 {
-        let long: [u8; 12] = value.array()?;
-        link_of(u32_of(&long, 8)).or(link_with(socket, interface))
-    } else {
-        link_with(socket, interface)
+    let index = if value.length >= 12 { u32_of(&value.array::<12>()?, 8) } else { 0 };
+    let link = match link_of(index) {
+        None if !interface.is_unspecified() => {
+            Some(link_with(socket, interface).ok_or(Errno::ENODEV)?)
+        }
+        link => link,
     };
     group(socket, IpAddr::V4(address), link, join)
 }

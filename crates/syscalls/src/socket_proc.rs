@@ -2,8 +2,9 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use net::{LinkId, Stack, TcpState};
 use vfs::ProcFile;
 
@@ -190,25 +191,63 @@ fn addresses_v6(stack: &Stack) -> String {
     text
 }
 
-/// Every interface is in the group of all hosts.
+/// The groups of each interface: those that sockets joined, then that of all nodes.
 fn groups_v4(stack: &Stack) -> String {
     let mut text = String::from("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n");
+    let joined = stack.groups();
     for interface in stack.interfaces() {
-        let (index, name) = (interface.link.index(), &interface.name);
-        let _ = writeln!(text, "{index}\t{name:<10}:     1      V3");
-        let _ = writeln!(text, "\t\t\t\t010000E0     1 0:00000000\t\t0");
+        let own = joined.iter().filter_map(|(link, group, users)| match group {
+            IpAddr::V4(group) if *link == interface.link => Some((*group, *users)),
+            _ => None,
+        });
+        let groups: Vec<_> = own.chain([(Ipv4Addr::new(224, 0, 0, 1), 1)]).collect();
+        let (index, name, count) = (interface.link.index(), &interface.name, groups.len());
+        let _ = writeln!(text, "{index}\t{name:<10}: {count:5}      V3");
+        for (group, users) in groups {
+            let group = u32::from_le_bytes(group.octets());
+            let _ = writeln!(text, "\t\t\t\t{group:08X} {users:5} 0:00000000\t\t0");
+        }
     }
     text
 }
 
-/// Every interface with IPv6 is in the group of all nodes.
+/// As [`groups_v4`]; interfaces with IPv6 are also in the group that each of their addresses is looked for
+/// in (RFC 4291, 2.7.1).
 fn groups_v6(stack: &Stack) -> String {
+    /// Nobody is told of it (`MAF_NOREPORT`).
+    const SILENT: u32 = 8;
+    /// It was told of (`MAF_LAST_REPORTER`).
+    const REPORTED: u32 = 4;
     let mut text = String::new();
+    let joined = stack.groups();
     for interface in stack.interfaces() {
-        if interface.addresses.iter().any(|own| own.address.is_ipv6()) {
-            let (index, name) = (interface.link.index(), &interface.name);
-            let group = "ff020000000000000000000000000001";
-            let _ = writeln!(text, "{index:<4} {name:<15} {group}     1 0000000C 0");
+        let is_loopback = interface.link == LinkId::LOOPBACK;
+        let usual = if is_loopback { SILENT } else { REPORTED };
+        let own = interface.addresses.iter().filter_map(|own| match own.address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        });
+        let joined = joined.iter().filter_map(|(link, group, users)| match group {
+            IpAddr::V6(group) if *link == interface.link => Some((*group, *users, usual)),
+            _ => None,
+        });
+        let mut groups: Vec<_> = joined.collect();
+        if own.clone().next().is_some() {
+            for address in own.filter(|_| !is_loopback) {
+                let [.., a, b] = address.segments();
+                let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | a & 0xff, b);
+                match groups.iter_mut().find(|row| row.0 == group) {
+                    Some((_, users, _)) => *users += 1,
+                    None => groups.push((group, 1, usual)),
+                }
+            }
+            groups.push((Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), 1, SILENT | REPORTED));
+            groups.push((Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0, 1), 1, SILENT));
+        }
+        let (index, name) = (interface.link.index(), &interface.name);
+        for (group, users, flags) in groups {
+            let group = u128::from(group);
+            let _ = writeln!(text, "{index:<4} {name:<15} {group:032x} {users:5} {flags:08X} 0");
         }
     }
     text

@@ -25,6 +25,7 @@ func main() {
 	check.Within("tcp options", time.Minute, tcpOptions)
 	check.Within("multipath", time.Minute, multipath)
 	check.Within("destination", time.Minute, destination)
+	check.Within("groups", time.Minute, groups)
 	check.Within("questions", time.Minute, questions)
 	check.Within("identity", time.Minute, identity)
 	check.Within("vmsplice", time.Minute, vmsplice)

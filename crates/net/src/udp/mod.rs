@@ -188,6 +188,11 @@ impl Udp {
         self.groups.iter().any(|row| row.0 == link && row.1 == group)
     }
 
+    /// Every group with its members, the oldest first.
+    pub(crate) fn groups(&self) -> &[(LinkId, IpAddr, usize)] {
+        &self.groups
+    }
+
     /// What happened so far.
     pub(crate) fn counters(&self) -> UdpCounters {
         self.counters

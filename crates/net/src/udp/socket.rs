@@ -421,7 +421,7 @@ impl Engine {
                 return;
             }
         }
-        groups.swap_remove(at);
+        groups.remove(at);
         if let Some(wire) = self.links.iter_mut().find(|row| row.side.id == link) {
             wire.side.control.group(group, false, now);
         }
