@@ -47,6 +47,21 @@ fn fill(socket: &TcpSocket) -> usize {
     }
 }
 
+#[test]
+fn looking_at_nothing_is_not_the_end() {
+    let world = World::new(1);
+    let (_listener, client, server) = pair(&world);
+    assert_eq!(peek(&server, 10), Err(Errno::EAGAIN));
+    assert_eq!(peek(&server, 0), Ok(Vec::new()));
+    assert_eq!(send(&client, b"x"), Ok(1));
+    assert_eq!(peek(&server, 10), Ok(b"x".to_vec()));
+    assert_eq!(receive(&server, 10), Ok(b"x".to_vec()));
+    assert_eq!(peek(&server, 10), Err(Errno::EAGAIN));
+    client.shutdown(Shutdown::Write).expect("the connection is open");
+    world.run(100);
+    assert_eq!(peek(&server, 10), Ok(Vec::new()));
+}
+
 /// Random writes, reads and looks of both ends, with packets watched now and then, against a queue.
 #[test]
 fn bytes_keep_their_order_whatever_the_turns() {

@@ -247,7 +247,8 @@ impl TcpSocket {
     fn peek(&self, sink: &mut dyn Sink) -> Result<usize, Errno> {
         let mut bytes = Vec::new();
         let readable = |entry: &Entry| entry.connection().map_or(0, Connection::readable);
-        let most = self.look(readable)?.min(sink.room());
+        // At least one, also where there is nothing: asking for nothing would be answered as the end is.
+        let most = self.look(readable)?.max(1).min(sink.room());
         bytes.try_reserve_exact(most).map_err(|_| Errno::ENOBUFS)?;
         bytes.resize(most, 0);
         let count = self.move_out(&mut SliceSink::new(&mut bytes), true)?;
