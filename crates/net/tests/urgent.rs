@@ -1,6 +1,5 @@
 //! Urgent bytes in segments (RFC 6093), with pauses of any length between what programs do: a busy host
 //! lets a machine stand still for longer than any of TCP's timers.
-#![expect(clippy::expect_used, reason = "a test ends where it fails")]
 
 mod common;
 
