@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/eggos/eggos/go/programs/internal/check"
@@ -54,13 +55,28 @@ func failures() {
 	discards()
 }
 
-func polled(fd int, limit uintptr) int16 {
+const patience = 10 * time.Second
+
+// polled is what a descriptor is ready for before the limit; -1: it cannot be asked. A signal ends poll(2) whatever its handler asks
+// for, and Go's runtime sends its threads signals.
+func polled(fd int, events int16, limit time.Duration) int16 {
 	poll := struct {
 		fd              int32
 		events, revents int16
-	}{int32(fd), 1, 0}
-	call(syscall.SYS_POLL, at(unsafe.Pointer(&poll)), 1, limit)
-	return poll.revents
+	}{int32(fd), events, 0}
+	for end := time.Now().Add(limit); ; limit = time.Until(end) {
+		if limit < 0 {
+			limit = 0
+		}
+		_, err := call(syscall.SYS_POLL, at(unsafe.Pointer(&poll)), 1, uintptr(limit.Milliseconds()))
+		switch err {
+		case nil:
+			return poll.revents
+		case syscall.EINTR:
+		default:
+			return -1
+		}
+	}
 }
 
 func failuresOf(name string, v6 bool) {
@@ -81,12 +97,12 @@ func failuresOf(name string, v6 bool) {
 	_, _, _, _, err = syscall.Recvmsg(fd, bytes, control, msgErrQueue)
 	check.Equal(name+": none", err, error(syscall.EAGAIN))
 	check.NoError(name+": not connected: send", syscall.Sendto(fd, []byte("lost"), 0, loopback(v6, port)))
-	check.Equal(name+": not connected: hears nothing", polled(fd, 100), int16(0))
+	check.Equal(name+": not connected: hears nothing", polled(fd, pollIn, 100*time.Millisecond), int16(0))
 	check.NoError(name+": RECVERR", syscall.SetsockoptInt(fd, level, option, 1))
 	on, err = syscall.GetsockoptInt(fd, level, option)
 	check.That(name+": on", on == 1 && err == nil, on, err)
 	check.NoError(name+": send", syscall.Sendto(fd, []byte("lost too"), 0, loopback(v6, port)))
-	check.Equal(name+": poll", polled(fd, 10000)&pollErr, int16(pollErr))
+	check.Equal(name+": poll", polled(fd, pollIn, patience)&pollErr, int16(pollErr))
 	n, controlled, flags, from, err := syscall.Recvmsg(fd, bytes[:4], control, msgErrQueue)
 	check.That(name+": the datagram", n == 4 && err == nil && string(bytes[:4]) == "lost", n, err, bytes[:8])
 	check.Equal(name+": flags", flags, msgErrQueue|msgTrunc)
@@ -107,11 +123,11 @@ func failuresOf(name string, v6 bool) {
 	}
 	_, _, _, _, err = syscall.Recvmsg(fd, bytes, control, msgErrQueue)
 	check.Equal(name+": no more", err, error(syscall.EAGAIN))
-	check.Equal(name+": nor for poll", polled(fd, 0), int16(0))
+	check.Equal(name+": nor for poll", polled(fd, pollIn, 0), int16(0))
 	_, _, err = syscall.Recvfrom(fd, bytes, syscall.MSG_DONTWAIT)
 	check.Equal(name+": nor for who reads", err, error(syscall.EAGAIN))
 	check.NoError(name+": send again", syscall.Sendto(fd, []byte("lost again"), 0, loopback(v6, port)))
-	polled(fd, 10000)
+	polled(fd, pollIn, patience)
 	_, _, err = syscall.Recvfrom(fd, bytes, syscall.MSG_DONTWAIT)
 	check.Equal(name+": who reads is told once", err, error(syscall.ECONNREFUSED))
 	_, _, err = syscall.Recvfrom(fd, bytes, syscall.MSG_DONTWAIT)
@@ -152,7 +168,7 @@ func discards() {
 	defer syscall.Close(client)
 	defer syscall.Close(server)
 	syscall.Write(client, []byte("abcdefgh"))
-	polled(server, 10000)
+	polled(server, pollIn, patience)
 	n, err := call(syscall.SYS_RECVFROM, uintptr(server), 0, 3, msgTrunc, 0, 0)
 	check.That("MSG_TRUNC of TCP: to no address", n == 3 && err == nil, n, err)
 	buffer := []byte("........")

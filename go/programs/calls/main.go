@@ -1,11 +1,8 @@
 // System calls that Go's standard library has no function for, called as they are. Everything
 // here holds on Linux too (as root).
-//
-//	-segments   also urgent bytes that go by way of packets
 package main
 
 import (
-	"flag"
 	"runtime"
 	"syscall"
 	"time"
@@ -17,10 +14,7 @@ import (
 // The first thread, which never ends, is for main alone: see apart.
 func init() { runtime.LockOSThread() }
 
-var inSegments = flag.Bool("segments", false, "also urgent bytes that go by way of packets")
-
 func main() {
-	flag.Parse()
 	check.Within("interval timers", time.Minute, intervalTimers)
 	check.Within("timer errors", time.Minute, timerErrors)
 	check.Within("timer to a thread", time.Minute, timerToThread)

@@ -43,12 +43,7 @@ func processDescriptor() {
 	check.Equal("pidfd: read", err, error(syscall.EINVAL))
 	_, err = syscall.Write(fd, buffer[:])
 	check.Equal("pidfd: write", err, error(syscall.EINVAL))
-	poll := struct {
-		fd              int32
-		events, revents int16
-	}{int32(fd), 1, 0}
-	ready, err := call(syscall.SYS_POLL, at(unsafe.Pointer(&poll)), 1, 10)
-	check.That("pidfd: the process has not ended", ready == 0 && err == nil, ready, err)
+	check.Equal("pidfd: the process has not ended", polled(fd, pollIn, 10*time.Millisecond), int16(0))
 	fails("waitid: a pidfd, which is no child", syscall.ECHILD, syscall.SYS_WAITID, idPidfd, uintptr(fd), 0, waitExited, 0)
 	fails("waitid: no pidfd", syscall.EBADF, syscall.SYS_WAITID, idPidfd, 0, 0, waitExited, 0)
 	fails("waitid: no such descriptor", syscall.EBADF, syscall.SYS_WAITID, idPidfd, 4711, 0, waitExited, 0)
@@ -152,18 +147,9 @@ func threadDescriptor() {
 		return
 	}
 	check.NoError("pidfd_open: a thread", err)
-	poll := struct {
-		fd              int32
-		events, revents int16
-	}{int32(n), 1, 0}
-	ready, err := call(syscall.SYS_POLL, at(unsafe.Pointer(&poll)), 1, 10)
-	check.That("pidfd: the thread runs", ready == 0 && err == nil, ready, err)
+	check.Equal("pidfd: the thread runs", polled(int(n), pollIn, 10*time.Millisecond), int16(0))
 	leave <- true
-	deadline := time.Now().Add(20 * time.Second)
-	for ready == 0 && time.Now().Before(deadline) {
-		ready, err = call(syscall.SYS_POLL, at(unsafe.Pointer(&poll)), 1, 1000)
-	}
-	check.That("pidfd: the thread ended", ready == 1 && poll.revents == 0x11, ready, poll.revents, err)
+	check.Equal("pidfd: the thread ended", polled(int(n), pollIn, 2*patience), int16(0x11))
 	check.Equal("pidfd: nobody to send to", pidfdSignal(int(n), 0, nil, 0), error(syscall.ESRCH))
 	fails("pidfd_getfd: of nobody", syscall.ESRCH, sysPidfdGetfd, n, 0, 0)
 	syscall.Close(int(n))

@@ -50,12 +50,6 @@ pub(super) fn tests() -> Vec<Test> {
         Vm::of(&elf, mode).flags(["--cpus", "2"]).memory("1G").args(args).run(30 * MINUTE)
     };
     tests.push(Test::new("timers/100000".into(), Set::All, run).in_machine());
-    // Its urgent bytes come late now and then: see go/programs/calls/urgent.go.
-    let segments = Test::new("calls/segments".into(), Set::All, |mode| {
-        let elf = build::go("programs/calls", build::NEWEST, Variant::Plain)?;
-        Vm::of(&elf, mode).memory("256M").args(["-segments"]).run(30 * MINUTE)
-    });
-    tests.push(segments);
     // Few hosts allow a program so many.
     let descriptors = Test::new("descriptors".into(), Set::Core, |mode| {
         let elf = build::go("programs/descriptors", build::NEWEST, Variant::Plain)?;
