@@ -159,7 +159,7 @@ impl NetlinkSocket {
             drop(state);
             rest = rest.get(request.length.next_multiple_of(4)..).unwrap_or_default();
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
         Ok(length)
     }
 
@@ -181,9 +181,8 @@ impl NetlinkSocket {
     #[must_use]
     pub fn poll(&self) -> PollEvents {
         let waits = !self.state.lock().queue.is_empty();
-        let readable =
-            if waits { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() };
-        readable | PollEvents::OUT | PollEvents::WRNORM
+        let readable = if waits { PollEvents::READABLE } else { PollEvents::empty() };
+        readable | PollEvents::WRITABLE
     }
 
     /// The last descriptor was closed.

@@ -119,7 +119,7 @@ impl Core {
                 hop_limit: packet.hop_limit,
             };
             entry.queue.push_back((received, bytes.to_vec()));
-            entry.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+            entry.notifier.notify(PollEvents::READABLE);
         }
     }
 }
@@ -320,9 +320,8 @@ impl RawSocket {
     #[must_use]
     pub fn poll(&self) -> PollEvents {
         let waits = self.look(|entry| !entry.queue.is_empty()).unwrap_or(false);
-        let readable =
-            if waits { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() };
-        readable | PollEvents::OUT | PollEvents::WRNORM
+        let readable = if waits { PollEvents::READABLE } else { PollEvents::empty() };
+        readable | PollEvents::WRITABLE
     }
 
     /// The last descriptor was closed.

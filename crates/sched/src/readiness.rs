@@ -27,6 +27,10 @@ bitflags::bitflags! {
         const WRNORM = 0x100;
         /// The peer stopped sending.
         const RDHUP = 0x2000;
+        /// There is something to read, as poll(2) says it of most files.
+        const READABLE = Self::IN.bits() | Self::RDNORM.bits();
+        /// There is room for something to be written.
+        const WRITABLE = Self::OUT.bits() | Self::WRNORM.bits();
     }
 }
 

@@ -118,11 +118,8 @@ fn information(settings: Settings, events: PollEvents) -> SignalInfo {
         return SignalInfo::from_kernel(SIGIO);
     }
     let only_out = !events.intersects(PollEvents::IN | PollEvents::HUP | PollEvents::ERR);
-    let (reason, band) = if only_out {
-        (POLL_OUT, PollEvents::OUT | PollEvents::WRNORM)
-    } else {
-        (POLL_IN, PollEvents::IN | PollEvents::RDNORM)
-    };
+    let (reason, band) =
+        if only_out { (POLL_OUT, PollEvents::WRITABLE) } else { (POLL_IN, PollEvents::READABLE) };
     let signal = Signal(settings.signal);
     // Signals whose own codes would be mistaken for the reason.
     let has_codes = matches!(settings.signal, 4 | 5 | 7 | 8 | 11 | 17 | 31);

@@ -101,7 +101,7 @@ impl File for PidFile {
         match self.target() {
             Ok(_) => PollEvents::empty(),
             // Nobody waits for a thread: it is gone at once.
-            Err(_) => PollEvents::IN | PollEvents::RDNORM | PollEvents::HUP,
+            Err(_) => PollEvents::READABLE | PollEvents::HUP,
         }
     }
 

@@ -225,8 +225,8 @@ struct Sets {
 
 /// What each set asks for (fs/select.c).
 const CONDITIONS: [PollEvents; 3] = [
-    PollEvents::IN.union(PollEvents::RDNORM).union(PollEvents::HUP).union(PollEvents::ERR),
-    PollEvents::OUT.union(PollEvents::WRNORM).union(PollEvents::ERR),
+    PollEvents::READABLE.union(PollEvents::HUP).union(PollEvents::ERR),
+    PollEvents::WRITABLE.union(PollEvents::ERR),
     PollEvents::PRI,
 ];
 

@@ -182,7 +182,7 @@ impl Process {
         };
         // Who else holds it is a pidfd.
         if Arc::strong_count(&self.thread_ended) > 1 {
-            self.thread_ended.notify(PollEvents::IN | PollEvents::RDNORM | PollEvents::HUP);
+            self.thread_ended.notify(PollEvents::READABLE | PollEvents::HUP);
         }
         if last {
             self.end(ExitStatus::Code(code));

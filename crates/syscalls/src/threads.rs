@@ -174,6 +174,11 @@ fn sched_yield(call: &mut Call<'_>) -> Outcome {
     if call.process().machine.spawner.runnable() == 0 && !hal::irq::any_pending() {
         return Ok(0).into();
     }
+    let_others_run(call)
+}
+
+/// Returns 0 after the others' turns.
+fn let_others_run(call: &Call<'_>) -> Outcome {
     let thread = Arc::clone(call.thread);
     Outcome::wait(async move {
         thread.yield_now().await;
@@ -217,11 +222,7 @@ fn sched_setaffinity(call: &mut Call<'_>) -> Outcome {
     if call.thread.affinity.allows(hal::cpu::current()) {
         return Ok(0).into();
     }
-    let thread = Arc::clone(call.thread);
-    Outcome::wait(async move {
-        thread.yield_now().await;
-        Ok(0)
-    })
+    let_others_run(call)
 }
 
 fn sched_setaffinity_result(call: &Call<'_>) -> Result<(), Errno> {

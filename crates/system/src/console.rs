@@ -163,7 +163,7 @@ impl PlainConsole {
                 }
             }
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
         for escape in escapes {
             act(&self.target, escape);
         }
@@ -214,9 +214,8 @@ impl File for PlainConsole {
     fn poll(&self) -> PollEvents {
         let input = self.input.lock();
         let readable = !input.bytes.is_empty() || input.ended;
-        let ready =
-            if readable { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() };
-        ready | PollEvents::OUT | PollEvents::WRNORM
+        let ready = if readable { PollEvents::READABLE } else { PollEvents::empty() };
+        ready | PollEvents::WRITABLE
     }
 
     fn notifier(&self) -> Option<&Notifier> {

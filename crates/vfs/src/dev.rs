@@ -1,8 +1,9 @@
 //! Memory devices: /dev/null, zero, full, random, urandom; and what stands in /dev.
 
+use crate::access::Who;
 use crate::device::{Device, device_number};
 use crate::file::{File, FileRef, IoctlArgument};
-use crate::flags::{OpenFlags, Whence};
+use crate::flags::Whence;
 use crate::framebuffer::{self, FrameBuffer};
 use crate::input::{self, InputDevice};
 use crate::memory::{MemoryFs, put_zeros};
@@ -145,7 +146,7 @@ impl File for MemoryDevice {
 struct MemoryDriver(Kind, u64);
 
 impl Device for MemoryDriver {
-    fn open(&self, _flags: OpenFlags) -> Result<FileRef, Errno> {
+    fn open(&self, _who: &Who) -> Result<FileRef, Errno> {
         let file: FileRef = MemoryDevice::new(self.0.clone(), self.1);
         Ok(file)
     }

@@ -1,16 +1,16 @@
 //! Character devices, by number.
 
+use crate::access::Who;
 use crate::file::FileRef;
-use crate::flags::OpenFlags;
 use base::Errno;
 
 /// What opening a device number means.
 pub trait Device: Send + Sync {
-    /// Opens it.
+    /// Opens it for somebody.
     ///
     /// # Errors
     /// As open(2): `ENXIO`, `EBUSY`.
-    fn open(&self, flags: OpenFlags) -> Result<FileRef, Errno>;
+    fn open(&self, who: &Who) -> Result<FileRef, Errno>;
 }
 
 /// A device number: major << 8 | minor.

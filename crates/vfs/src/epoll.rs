@@ -150,7 +150,7 @@ impl Epoll {
 
     fn tell(&self) {
         self.waiting.wake_all();
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
     }
 
     /// Puts an item on the ready list unless it stands there or is gone.
@@ -394,7 +394,7 @@ impl File for Epoll {
     }
 
     fn poll(&self) -> PollEvents {
-        if self.any_ready() { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() }
+        if self.any_ready() { PollEvents::READABLE } else { PollEvents::empty() }
     }
 
     fn notifier(&self) -> Option<&Notifier> {

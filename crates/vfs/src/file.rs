@@ -4,6 +4,7 @@ use crate::flags::{OpenFlags, Whence};
 use crate::metadata::Metadata;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use base::Errno;
 use base::io::{Sink, Source};
 use core::any::Any;
@@ -170,6 +171,45 @@ pub trait IoctlArgument {
     /// # Errors
     /// `EFAULT`.
     fn store(&mut self, from: &[u8]) -> Result<(), Errno>;
+}
+
+/// An argument of the kernel's own, for who calls a file without a program: a number, and what it points to.
+#[derive(Clone, Debug, Default)]
+pub struct KernelArgument {
+    /// The argument itself.
+    pub value: u64,
+    /// The structure that it points to: what the file loads, or has stored.
+    pub bytes: Vec<u8>,
+}
+
+impl KernelArgument {
+    /// A number that points nowhere.
+    #[must_use]
+    pub fn of_value(value: u64) -> Self {
+        Self { value, bytes: Vec::new() }
+    }
+
+    /// A pointer to a structure.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self { value: 0, bytes: bytes.to_vec() }
+    }
+}
+
+impl IoctlArgument for KernelArgument {
+    fn value(&self) -> u64 {
+        self.value
+    }
+
+    fn load(&mut self, into: &mut [u8]) -> Result<(), Errno> {
+        into.copy_from_slice(self.bytes.get(..into.len()).ok_or(Errno::EFAULT)?);
+        Ok(())
+    }
+
+    fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
+        self.bytes = from.to_vec();
+        Ok(())
+    }
 }
 
 /// A counted file.

@@ -5,9 +5,9 @@
 //! it has touched and changed are copied to the screen. The rest of the screen stays as it is; the
 //! program cannot read what others have painted there.
 
+use crate::access::Who;
 use crate::device::{Device, device_number};
 use crate::file::{File, FileRef, IoctlArgument};
-use crate::flags::OpenFlags;
 use crate::metadata::{FileType, Metadata};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -245,7 +245,7 @@ impl FrameBuffer {
 }
 
 impl Device for FrameBuffer {
-    fn open(&self, _flags: OpenFlags) -> Result<FileRef, Errno> {
+    fn open(&self, _who: &Who) -> Result<FileRef, Errno> {
         let file: FileRef = self.own.upgrade().ok_or(Errno::ENODEV)?;
         Ok(file)
     }

@@ -186,7 +186,7 @@ impl Inotify {
             }
             state.queue.push_back(record);
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
     }
 }
 
@@ -280,11 +280,7 @@ impl File for Inotify {
     }
 
     fn poll(&self) -> PollEvents {
-        if self.state.lock().queue.is_empty() {
-            PollEvents::empty()
-        } else {
-            PollEvents::IN | PollEvents::RDNORM
-        }
+        if self.state.lock().queue.is_empty() { PollEvents::empty() } else { PollEvents::READABLE }
     }
 
     fn sends_signals(&self) -> bool {

@@ -1,9 +1,9 @@
 //! /dev/input/event*: keyboards, mice and others as evdev gives them (Linux:
 //! Documentation/input/input.rst, include/uapi/linux/input.h, drivers/input/evdev.c).
 
+use crate::access::Who;
 use crate::device::Device;
 use crate::file::{File, FileRef, IoctlArgument};
-use crate::flags::OpenFlags;
 use crate::metadata::{FileType, Metadata};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -282,7 +282,7 @@ impl State {
 }
 
 impl Device for InputDevice {
-    fn open(&self, _flags: OpenFlags) -> Result<FileRef, Errno> {
+    fn open(&self, _who: &Who) -> Result<FileRef, Errno> {
         let device = self.own.upgrade().ok_or(Errno::ENODEV)?;
         let reader = Arc::new_cyclic(|own| Reader {
             own: own.clone(),
@@ -334,7 +334,7 @@ impl Reader {
             }
             queue.extend(events.iter().map(stamped));
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
     }
 
     /// Commands that store bits or text: as many bytes as there is room for, whose number returns.
@@ -467,9 +467,9 @@ impl File for Reader {
     }
 
     fn poll(&self) -> PollEvents {
-        let always = PollEvents::OUT | PollEvents::WRNORM;
+        let always = PollEvents::WRITABLE;
         let readable = !self.queue.lock().is_empty();
-        if readable { always | PollEvents::IN | PollEvents::RDNORM } else { always }
+        if readable { always | PollEvents::READABLE } else { always }
     }
 
     fn sends_signals(&self) -> bool {

@@ -45,7 +45,7 @@ pub mod tty;
 
 pub use access::Who;
 pub use epoll::Epoll;
-pub use file::{File, FileRef, IoctlArgument};
+pub use file::{File, FileRef, IoctlArgument, KernelArgument};
 pub use flags::{OpenFlags, RenameFlags, Whence};
 pub use inode::{FileSystem, FileSystemStatistics, Inode, InodeId, InodeRef, Place};
 pub use metadata::{FileType, Metadata};

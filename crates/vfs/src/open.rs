@@ -21,10 +21,9 @@ pub struct OpenFile {
     file: FileRef,
     place: Option<Place>,
     flags: AtomicU32,
-    /// Held during reads and writes that use it, so that they do not mix. Page faults never take
-    /// it.
-    /// Whose transfer moves the offset, which others may look at meanwhile.
+    /// Held by the transfer that moves the offset, so that two do not mix. Page faults never take it.
     offset_turn: SpinLock<()>,
+    /// Where the last transfer that ended left it: others may look at it while one is under way.
     offset: AtomicU64,
     epolls: SpinLock<Vec<Weak<Epoll>>>,
     has_locks: AtomicBool,

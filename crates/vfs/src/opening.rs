@@ -10,7 +10,6 @@ use crate::open::OpenFile;
 use crate::path::{At, Followed, Last, Walk};
 use crate::pipe::PipeEnd;
 use crate::tree::{Vfs, as_file};
-use crate::tty::PtyMaster;
 use alloc::sync::Arc;
 use base::Errno;
 
@@ -177,13 +176,7 @@ impl Vfs {
         let file = match kind {
             FileType::CharacterDevice => match inode.open_file()? {
                 Some(file) => file,
-                None => {
-                    let file = self.device(inode.status()?.special_device)?.open(flags)?;
-                    if let Some(master) = file.as_any().downcast_ref::<PtyMaster>() {
-                        master.set_owner(who.user);
-                    }
-                    file
-                }
+                None => self.device(inode.status()?.special_device)?.open(who)?,
             },
             FileType::BlockDevice => return Err(Errno::ENXIO),
             FileType::Fifo => {

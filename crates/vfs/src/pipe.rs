@@ -115,7 +115,7 @@ impl Pipe {
     /// write again and was not before: as Linux, which counts whole pages.
     fn made_room(&self, before: usize, after: usize) {
         if before < PIPE_BUF && after >= PIPE_BUF {
-            self.tell_writers(PollEvents::OUT | PollEvents::WRNORM);
+            self.tell_writers(PollEvents::WRITABLE);
         }
     }
 
@@ -161,7 +161,7 @@ impl Pipe {
         }
         state.ring.capacity = capacity;
         drop(state);
-        self.tell_writers(PollEvents::OUT | PollEvents::WRNORM);
+        self.tell_writers(PollEvents::WRITABLE);
         Ok(capacity)
     }
 
@@ -201,7 +201,7 @@ impl Pipe {
             (count, before, from.room())
         };
         self.made_room(before, after);
-        to.tell_readers(PollEvents::IN | PollEvents::RDNORM);
+        to.tell_readers(PollEvents::READABLE);
         Ok(moved)
     }
 
@@ -280,7 +280,7 @@ impl Pipe {
         if done == 0 {
             return Ok(0);
         }
-        self.tell_readers(PollEvents::IN | PollEvents::RDNORM);
+        self.tell_readers(PollEvents::READABLE);
         Ok(done)
     }
 }
@@ -394,10 +394,10 @@ impl Drop for PipeEnd {
             }
         }
         if last_reader {
-            self.pipe.tell_writers(PollEvents::OUT | PollEvents::WRNORM | PollEvents::ERR);
+            self.pipe.tell_writers(PollEvents::WRITABLE | PollEvents::ERR);
         }
         if last_writer {
-            self.pipe.tell_readers(PollEvents::IN | PollEvents::RDNORM | PollEvents::HUP);
+            self.pipe.tell_readers(PollEvents::READABLE | PollEvents::HUP);
         }
     }
 }
@@ -425,7 +425,7 @@ impl File for PipeEnd {
         let mut events = PollEvents::empty();
         if self.readable {
             if state.ring.length > 0 {
-                events |= PollEvents::IN | PollEvents::RDNORM;
+                events |= PollEvents::READABLE;
             }
             // A FIFO that no writer has opened yet is not hung up.
             let fresh = self.named && state.writer_opens <= self.peer_opens;
@@ -435,7 +435,7 @@ impl File for PipeEnd {
         }
         if self.writable {
             if state.room() >= PIPE_BUF.min(state.ring.capacity) {
-                events |= PollEvents::OUT | PollEvents::WRNORM;
+                events |= PollEvents::WRITABLE;
             }
             if state.readers == 0 {
                 events |= PollEvents::ERR;

@@ -6,7 +6,7 @@ use base::{Errno, Signal};
 use sched::PollEvents;
 use std::sync::{Arc, Mutex};
 use vfs::tty::{Tty, TtyHooks};
-use vfs::{IoctlArgument, OpenFile, OpenFlags, Vfs};
+use vfs::{KernelArgument, OpenFile, OpenFlags, Vfs};
 
 const TIOCSCTTY: u32 = 0x540e;
 const TIOCSWINSZ: u32 = 0x5414;
@@ -36,25 +36,9 @@ fn open(vfs: &Vfs, path: &str) -> Result<Arc<OpenFile>, Errno> {
     vfs.open(vfs.at_root(), path.as_bytes(), OpenFlags::RDWR, 0)
 }
 
-struct Argument(Vec<u8>);
-
-impl IoctlArgument for Argument {
-    fn value(&self) -> u64 {
-        0
-    }
-    fn load(&mut self, into: &mut [u8]) -> Result<(), Errno> {
-        into.copy_from_slice(&self.0[..into.len()]);
-        Ok(())
-    }
-    fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
-        self.0 = from.to_vec();
-        Ok(())
-    }
-}
-
 fn ioctl(open: &OpenFile, command: u32) -> Result<Vec<u8>, Errno> {
-    let mut argument = Argument(vec![0; 64]);
-    open.file().ioctl(command, &mut argument).map(|_| argument.0)
+    let mut argument = KernelArgument::of_bytes(&[0; 64]);
+    open.file().ioctl(command, &mut argument).map(|_| argument.bytes)
 }
 
 fn read(open: &OpenFile) -> Result<Vec<u8>, Errno> {

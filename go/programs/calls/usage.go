@@ -56,7 +56,8 @@ func faultCounts() {
 	memory, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	check.Must("faults: memory", err)
 	advise(memory, nohugepage)
-	before, whole := usageOf(rusageThread), usageOf(0)
+	whole := usageOf(0)
+	before := usageOf(rusageThread)
 	for i := 0; i < size; i += 4096 {
 		memory[i] = 1
 	}

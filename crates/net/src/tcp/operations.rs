@@ -1,7 +1,7 @@
 //! What the calls on a TCP socket do.
 
 use super::connection::{Cause, Connection};
-use super::socket::{READABLE, SOMAXCONN, Shutdown, WRITABLE};
+use super::socket::{SOMAXCONN, Shutdown};
 use super::{Listener, ORPHANS_MAX, Role, Tuple};
 use crate::address::{bind_address, connect_address, scope_of, unspecified};
 use crate::engine::Engine;
@@ -307,7 +307,7 @@ impl Engine {
                     connection.send_shutdown = true;
                     connection.socket_mut().close();
                 }
-                entry.notify(READABLE | WRITABLE | PollEvents::RDHUP);
+                entry.notify(PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP);
                 if ends {
                     self.tcp_output(id);
                 }
@@ -349,7 +349,7 @@ impl Engine {
             }
             entry.bound = false;
             entry.local = None;
-            entry.notify(PollEvents::HUP | READABLE | WRITABLE);
+            entry.notify(PollEvents::HUP | PollEvents::READABLE | PollEvents::WRITABLE);
         }
     }
 

@@ -230,7 +230,7 @@ impl Core {
         if let Role::Listener(listener) = &mut entry.role {
             listener.half_open = listener.half_open.saturating_sub(1);
             listener.ready.push_back(id);
-            entry.notify(PollEvents::IN | PollEvents::RDNORM);
+            entry.notify(PollEvents::READABLE);
         }
     }
 
@@ -293,19 +293,19 @@ use Cause::Arrival;
 fn edges(connection: &mut Connection, before: Snapshot, after: Snapshot) -> PollEvents {
     let mut events = PollEvents::empty();
     if after.readable > before.readable {
-        events |= PollEvents::IN | PollEvents::RDNORM;
+        events |= PollEvents::READABLE;
     }
     let finished = Connection::peer_finished(after.state);
     if finished && !Connection::peer_finished(before.state) {
-        events |= PollEvents::IN | PollEvents::RDNORM | PollEvents::RDHUP;
+        events |= PollEvents::READABLE | PollEvents::RDHUP;
     }
     if after.unsent < before.unsent && connection.wants_room && connection.has_room() {
         connection.wants_room = false;
-        events |= PollEvents::OUT | PollEvents::WRNORM;
+        events |= PollEvents::WRITABLE;
     }
     if before.state == State::SynSent && is_synchronized(after.state) {
         connection.wants_room = false;
-        events |= PollEvents::OUT | PollEvents::WRNORM;
+        events |= PollEvents::WRITABLE;
     }
     events
 }

@@ -8,7 +8,6 @@
 //! way, and a reader empties the engine's buffer before the inbox. Raw sockets want to see
 //! segments: while there are any, data goes the long way.
 
-use super::socket::{READABLE, WRITABLE};
 use super::{Entry, Role, Tcp};
 use crate::engine::Core;
 use crate::route::LinkId;
@@ -208,7 +207,7 @@ impl Core {
         rings.changed(held, inbox.held());
         let total = moved?;
         if total > 0 {
-            let mut events = READABLE;
+            let mut events = PollEvents::READABLE;
             if urgent {
                 other.urgent_came_short(options.urgent_inline);
                 events |= PollEvents::PRI;
@@ -259,7 +258,7 @@ impl Core {
             outlet.filled = outlet.filled.saturating_sub(moved);
             if other.wants_room && other.has_room() {
                 other.wants_room = false;
-                notifier.notify(WRITABLE);
+                notifier.notify(PollEvents::WRITABLE);
             }
         }
         Ok(moved)

@@ -392,9 +392,6 @@ impl Drop for TcpSocket {
     }
 }
 
-pub(super) const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM);
-pub(super) const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
-
 fn readiness(entry: &mut Entry) -> PollEvents {
     let mut events = PollEvents::empty();
     if entry.error.is_some() {
@@ -403,11 +400,11 @@ fn readiness(entry: &mut Entry) -> PollEvents {
     let was_connected = entry.was_connected || entry.error.is_some();
     match &mut entry.role {
         Role::Listener(listener) if listener.ready.is_empty() => {}
-        Role::Listener(_) => events |= READABLE,
+        Role::Listener(_) => events |= PollEvents::READABLE,
         Role::Idle => {
-            events |= PollEvents::HUP | WRITABLE;
+            events |= PollEvents::HUP | PollEvents::WRITABLE;
             if was_connected {
-                events |= READABLE | PollEvents::RDHUP;
+                events |= PollEvents::READABLE | PollEvents::RDHUP;
             }
         }
         Role::Connection(connection) => {
@@ -419,19 +416,19 @@ fn readiness(entry: &mut Entry) -> PollEvents {
                 events |= PollEvents::HUP;
             }
             if read_over {
-                events |= READABLE | PollEvents::RDHUP;
+                events |= PollEvents::READABLE | PollEvents::RDHUP;
             }
             if state == State::SynSent && !dead {
                 return events;
             }
             if connection.readable() > 0 {
-                events |= READABLE;
+                events |= PollEvents::READABLE;
             }
             if connection.has_urgent() {
                 events |= PollEvents::PRI;
             }
             if write_over || connection.has_room() {
-                events |= WRITABLE;
+                events |= PollEvents::WRITABLE;
             } else {
                 connection.wants_room = true;
             }

@@ -166,6 +166,6 @@ impl Udp {
         self.counters.received += 1;
         entry.queued += datagram.charge();
         entry.queue.push_back(datagram);
-        entry.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        entry.notifier.notify(PollEvents::READABLE);
     }
 }

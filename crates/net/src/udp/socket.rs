@@ -271,12 +271,12 @@ impl UdpSocket {
     #[must_use]
     pub fn poll(&self) -> PollEvents {
         self.look(|entry| {
-            let mut events = PollEvents::OUT | PollEvents::WRNORM;
+            let mut events = PollEvents::WRITABLE;
             if entry.error.is_some() || !entry.failures.is_empty() {
                 events |= PollEvents::ERR;
             }
             if !entry.queue.is_empty() || entry.receive_shutdown {
-                events |= PollEvents::IN | PollEvents::RDNORM;
+                events |= PollEvents::READABLE;
             }
             if entry.receive_shutdown {
                 events |= PollEvents::RDHUP;

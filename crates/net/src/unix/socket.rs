@@ -74,9 +74,6 @@ pub struct UnixSocket {
     pub(crate) notifier: Notifier,
 }
 
-const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM);
-const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
-
 impl UnixSocket {
     /// A socket without name or peer.
     #[must_use]
@@ -210,7 +207,7 @@ impl UnixSocket {
         };
         let taken = taken.ok_or(Errno::EAGAIN)?;
         // Whoever found the queue full may try again.
-        self.notifier.notify(WRITABLE);
+        self.notifier.notify(PollEvents::WRITABLE);
         Ok(taken)
     }
 
@@ -261,8 +258,8 @@ impl UnixSocket {
             return Err(errno);
         }
         self.join(&server);
-        found.notifier.notify(READABLE);
-        self.notifier.notify(WRITABLE);
+        found.notifier.notify(PollEvents::READABLE);
+        self.notifier.notify(PollEvents::WRITABLE);
         Ok(())
     }
 
@@ -296,7 +293,9 @@ impl UnixSocket {
             state.send_over |= how.writes();
             state.peer.as_ref().and_then(Weak::upgrade)
         };
-        self.notifier.notify(READABLE | WRITABLE | PollEvents::RDHUP | PollEvents::HUP);
+        self.notifier.notify(
+            PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP,
+        );
         if let Some(peer) = peer
             && self.kind.connects()
         {
@@ -305,7 +304,9 @@ impl UnixSocket {
                 state.receive_over |= how.writes();
                 state.send_over |= how.reads();
             }
-            peer.notifier.notify(READABLE | WRITABLE | PollEvents::RDHUP | PollEvents::HUP);
+            peer.notifier.notify(
+                PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP,
+            );
         }
         Ok(())
     }
@@ -350,7 +351,8 @@ impl UnixSocket {
                 state.error = Some(Errno::ECONNRESET);
             }
         }
-        let events = READABLE | WRITABLE | PollEvents::RDHUP | PollEvents::HUP;
+        let events =
+            PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP;
         peer.notifier.notify(if reset { events | PollEvents::ERR } else { events });
     }
 
@@ -395,10 +397,14 @@ impl UnixSocket {
                 events |= PollEvents::ERR;
             }
             if let Some(listener) = &state.listener {
-                return if listener.ready.is_empty() { events } else { events | READABLE };
+                return if listener.ready.is_empty() {
+                    events
+                } else {
+                    events | PollEvents::READABLE
+                };
             }
             if !state.queue.messages.is_empty() || state.receive_over {
-                events |= READABLE;
+                events |= PollEvents::READABLE;
             }
             if state.queue.has_urgent() {
                 events |= PollEvents::PRI;
@@ -411,7 +417,7 @@ impl UnixSocket {
                 events |= PollEvents::HUP;
             }
             if state.send_over || unconnected {
-                return events | WRITABLE;
+                return events | PollEvents::WRITABLE;
             }
             (events, state.peer.as_ref().and_then(Weak::upgrade))
         };
@@ -422,7 +428,7 @@ impl UnixSocket {
                 peer.has_room()
             }
         });
-        if room { events | WRITABLE } else { events }
+        if room { events | PollEvents::WRITABLE } else { events }
     }
 }
 

@@ -169,7 +169,7 @@ impl UnixSocket {
             }
         }
         if total > 0 {
-            self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+            self.notifier.notify(PollEvents::READABLE);
         }
         Ok(total)
     }
@@ -201,7 +201,7 @@ impl UnixSocket {
                 state.queue.messages.push_back(message);
             }
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
         Ok(length)
     }
 
@@ -313,7 +313,7 @@ impl UnixSocket {
         }
         let writers = core::mem::take(&mut self.state.lock().writers);
         for writer in writers.iter().filter_map(Weak::upgrade) {
-            writer.notifier.notify(PollEvents::OUT | PollEvents::WRNORM);
+            writer.notifier.notify(PollEvents::WRITABLE);
         }
     }
 }

@@ -101,7 +101,7 @@ impl UnixSocket {
             state.queue.bytes += 1;
             state.queue.urgent = true;
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM | PollEvents::PRI);
+        self.notifier.notify(PollEvents::READABLE | PollEvents::PRI);
         Ok(1)
     }
 

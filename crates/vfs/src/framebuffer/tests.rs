@@ -1,6 +1,7 @@
 //! What is written to the picture appears on the screen, and nothing else of it changes.
 
 use super::*;
+use crate::file::KernelArgument;
 use alloc::vec;
 use alloc::vec::Vec;
 use base::display::Pairs;
@@ -112,44 +113,31 @@ fn a_pan_shows_at_once_what_was_drawn() {
     let frame = buffer.frame(0, true).unwrap();
     buffer.refresh_if_due(at(0));
     frame.write(0, &[5]);
-    let mut told = Argument(Vec::new());
+    let mut told = KernelArgument::default();
     assert_eq!(buffer.ioctl(command::GET_VARIABLE, &mut told), Ok(0));
     assert_eq!(shown.byte(0), 0);
     assert_eq!(buffer.ioctl(command::PAN, &mut told), Ok(0));
     assert_eq!(shown.byte(0), 5);
 }
 
-struct Argument(Vec<u8>);
-
-impl IoctlArgument for Argument {
-    fn value(&self) -> u64 {
-        0
-    }
-    fn load(&mut self, into: &mut [u8]) -> Result<(), Errno> {
-        into.copy_from_slice(&self.0[..into.len()]);
-        Ok(())
-    }
-    fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
-        self.0 = from.to_vec();
-        Ok(())
-    }
-}
-
 #[test]
 fn it_tells_its_layout_and_keeps_it() {
     let (buffer, _) = picture();
-    let mut told = Argument(Vec::new());
+    let mut told = KernelArgument::default();
     assert_eq!(buffer.ioctl(command::GET_FIXED, &mut told), Ok(0));
-    assert_eq!((told.0.len(), told.0[24..28].to_vec(), told.0[49]), (80, vec![0, 0x20, 0, 0], 1));
+    assert_eq!(
+        (told.bytes.len(), told.bytes[24..28].to_vec(), told.bytes[49]),
+        (80, vec![0, 0x20, 0, 0], 1)
+    );
     assert_eq!(buffer.ioctl(command::GET_VARIABLE, &mut told), Ok(0));
-    assert_eq!((told.0.len(), told.0[0], told.0[4], told.0[24]), (160, 64, 32, 32));
-    assert_eq!((told.0[32], told.0[44], told.0[56], told.0[60]), (16, 8, 0, 8));
-    let put = |told: &Argument, command| buffer.ioctl(command, &mut Argument(told.0.clone()));
+    assert_eq!((told.bytes.len(), told.bytes[0], told.bytes[4], told.bytes[24]), (160, 64, 32, 32));
+    assert_eq!((told.bytes[32], told.bytes[44], told.bytes[56], told.bytes[60]), (16, 8, 0, 8));
+    let put = |told: &KernelArgument, command| buffer.ioctl(command, &mut told.clone());
     assert_eq!(put(&told, command::PUT_VARIABLE), Ok(0));
     assert_eq!(put(&told, command::PAN), Ok(0));
-    told.0[20] = 1;
+    told.bytes[20] = 1;
     assert_eq!(put(&told, command::PAN), Err(Errno::EINVAL));
-    told.0[0] = 65;
+    told.bytes[0] = 65;
     assert_eq!(put(&told, command::PUT_VARIABLE), Err(Errno::EINVAL));
     assert_eq!(put(&told, 0x4611), Err(Errno::ENOTTY));
 }
@@ -167,12 +155,12 @@ fn another_screen_shows_what_is_mapped() {
     buffer.refresh_if_due(at(100));
     assert_eq!([8, 9, 10].map(|at| small.byte(at)), [0, 6, 0]);
     assert!(buffer.frame(1, true).is_ok());
-    let mut told = Argument(Vec::new());
+    let mut told = KernelArgument::default();
     assert_eq!(buffer.ioctl(command::GET_VARIABLE, &mut told), Ok(0));
-    assert_eq!((told.0[0], told.0[4], told.0[8], told.0[12]), (32, 16, 32, 16));
+    assert_eq!((told.bytes[0], told.bytes[4], told.bytes[8], told.bytes[12]), (32, 16, 32, 16));
     assert_eq!(buffer.ioctl(command::PAN, &mut told), Ok(0));
     assert_eq!(buffer.ioctl(command::GET_FIXED, &mut told), Ok(0));
-    assert_eq!((told.0[24..28].to_vec(), told.0[48]), (vec![0, 0x20, 0, 0], 128));
+    assert_eq!((told.bytes[24..28].to_vec(), told.bytes[48]), (vec![0, 0x20, 0, 0], 128));
     // Larger. Text is there, so that only what somebody has mapped is seen beside it.
     let large = of(Layout { width: 128, height: 32, pitch: 512, ..LAYOUT });
     buffer.move_to(Arc::new(large.clone()), false);

@@ -1,6 +1,8 @@
 //! What readers of a keyboard get.
 
 use super::*;
+use crate::access::ROOT;
+use crate::file::KernelArgument;
 use base::io::{SliceSink, SliceSource};
 use core::time::Duration;
 
@@ -22,25 +24,9 @@ fn read(file: &FileRef) -> Vec<Seen> {
         .collect()
 }
 
-struct Argument(u64, Vec<u8>);
-
-impl IoctlArgument for Argument {
-    fn value(&self) -> u64 {
-        self.0
-    }
-    fn load(&mut self, into: &mut [u8]) -> Result<(), Errno> {
-        into.copy_from_slice(&self.1[..into.len()]);
-        Ok(())
-    }
-    fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
-        self.1 = from.to_vec();
-        Ok(())
-    }
-}
-
 fn ask(file: &FileRef, command: u32) -> (Result<usize, Errno>, Vec<u8>) {
-    let mut argument = Argument(0, Vec::new());
-    (file.ioctl(command, &mut argument), argument.1)
+    let mut argument = KernelArgument::default();
+    (file.ioctl(command, &mut argument), argument.bytes)
 }
 
 const END: Seen = (SYN, 0, 0);
@@ -48,7 +34,7 @@ const END: Seen = (SYN, 0, 0);
 #[test]
 fn keys_go_down_repeat_and_come_up() {
     let keyboard = keyboard();
-    let [one, two] = [(); 2].map(|()| keyboard.open(OpenFlags::empty()).unwrap());
+    let [one, two] = [(); 2].map(|()| keyboard.open(&ROOT).unwrap());
     assert!(!one.poll().contains(PollEvents::IN));
     for (code, pressed) in [(30, true), (30, true), (30, false), (30, false), (31, true)] {
         assert!(!keyboard.key(code, pressed, Instant::ZERO));
@@ -64,7 +50,7 @@ fn keys_go_down_repeat_and_come_up() {
 #[test]
 fn a_slow_reader_is_told_that_it_lost_events() {
     let keyboard = keyboard();
-    let file = keyboard.open(OpenFlags::empty()).unwrap();
+    let file = keyboard.open(&ROOT).unwrap();
     for _ in 0..33 {
         assert!(!keyboard.key(28, true, Instant::ZERO));
     }
@@ -74,8 +60,8 @@ fn a_slow_reader_is_told_that_it_lost_events() {
 #[test]
 fn one_may_want_all_keys() {
     let keyboard = keyboard();
-    let [one, two] = [(); 2].map(|()| keyboard.open(OpenFlags::empty()).unwrap());
-    let grab = |file: &FileRef, on| file.ioctl(0x4004_4590, &mut Argument(on, Vec::new()));
+    let [one, two] = [(); 2].map(|()| keyboard.open(&ROOT).unwrap());
+    let grab = |file: &FileRef, on| file.ioctl(0x4004_4590, &mut KernelArgument::of_value(on));
     assert_eq!(grab(&one, 0), Err(Errno::EINVAL));
     assert_eq!(grab(&one, 1), Ok(0));
     assert_eq!((grab(&two, 1), grab(&two, 0)), (Err(Errno::EBUSY), Err(Errno::EINVAL)));
@@ -90,7 +76,7 @@ fn one_may_want_all_keys() {
 #[test]
 fn it_says_what_it_is() {
     let keyboard = keyboard();
-    let file = keyboard.open(OpenFlags::empty()).unwrap();
+    let file = keyboard.open(&ROOT).unwrap();
     let bits = |number: u32, bytes: u32| 2 << 30 | bytes << 16 | 0x45 << 8 | number;
     assert_eq!(ask(&file, 0x8004_4501), (Ok(0), alloc::vec![1, 0, 1, 0]));
     assert_eq!(ask(&file, bits(0x06, 5)), (Ok(5), b"AT Tr".to_vec()));
@@ -106,9 +92,10 @@ fn it_says_what_it_is() {
 #[test]
 fn events_are_stamped_with_the_clock_that_was_chosen() {
     let keyboard = keyboard();
-    let file = keyboard.open(OpenFlags::empty()).unwrap();
-    let clock =
-        |number: u8| file.ioctl(0x4004_45a0, &mut Argument(0, alloc::vec![number, 0, 0, 0])).err();
+    let file = keyboard.open(&ROOT).unwrap();
+    let clock = |number: u8| {
+        file.ioctl(0x4004_45a0, &mut KernelArgument::of_bytes(&[number, 0, 0, 0])).err()
+    };
     assert_eq!((clock(2), clock(1)), (Some(Errno::EINVAL), None));
     let _ = keyboard.key(28, true, Instant::ZERO + Duration::from_millis(2500));
     let mut event = [0; EVENT_BYTES];
@@ -121,7 +108,7 @@ fn a_mouse_moves_and_clicks() {
     hal::sim::reset(1, 16);
     let mouse = InputDevice::new(1, pc_mouse(true, [0x110, 0x111], [0, 1, 8]));
     assert!(!mouse.is_keyboard());
-    let file = mouse.open(OpenFlags::empty()).unwrap();
+    let file = mouse.open(&ROOT).unwrap();
     let event = |kind, code, value| Event { kind, code, value };
     mouse.report([event(KEY, 0x110, 1), event(REL, 0, -5), event(REL, 1, 0)], Instant::ZERO);
     // Nothing that it has, or that changes anything.
@@ -147,7 +134,7 @@ fn a_tablet_has_places() {
         ..Description::default()
     };
     let tablet = InputDevice::new(2, description);
-    let file = tablet.open(OpenFlags::empty()).unwrap();
+    let file = tablet.open(&ROOT).unwrap();
     let event = |code, value| Event { kind: ABS, code, value };
     tablet.report([event(0, 100), event(1, 0)], Instant::ZERO);
     tablet.report([event(0, 100), event(1, 7), event(2, 9)], Instant::ZERO);
@@ -180,7 +167,7 @@ fn what_a_program_writes_happens() {
     let typed = Arc::new(SpinLock::new(Vec::new()));
     let to = Arc::clone(&typed);
     keyboard.types(Box::new(move |code, pressed, _| to.lock().push((code, pressed))));
-    let [one, two] = [(); 2].map(|()| keyboard.open(OpenFlags::empty()).unwrap());
+    let [one, two] = [(); 2].map(|()| keyboard.open(&ROOT).unwrap());
     assert_eq!(write(&one, &[(KEY, 30, 1)]), Ok(24));
     assert_eq!(read(&two), [], "there is no report yet");
     // Down already, up already, no such key, no such kind; a repetition.
@@ -194,7 +181,7 @@ fn what_a_program_writes_happens() {
     // Only a report: nothing.
     assert_eq!((write(&one, &[END]), read(&two)), (Ok(24), alloc::vec![]));
     // For one alone, whoever writes.
-    let grab = |file: &FileRef, on| file.ioctl(0x4004_4590, &mut Argument(on, Vec::new()));
+    let grab = |file: &FileRef, on| file.ioctl(0x4004_4590, &mut KernelArgument::of_value(on));
     assert_eq!(grab(&one, 1), Ok(0));
     assert_eq!(write(&two, &[(KEY, 30, 0), END]), Ok(48));
     assert_eq!((read(&one).len(), read(&two).len(), typed.lock().len()), (2, 0, 2));
@@ -210,7 +197,7 @@ fn lights_go_on_and_off() {
     let to = Arc::clone(&told);
     keyboard
         .tells(Box::new(move |event, lights| to.lock().push((event.code, event.value, lights))));
-    let file = keyboard.open(OpenFlags::empty()).unwrap();
+    let file = keyboard.open(&ROOT).unwrap();
     let lights = || ask(&file, 2 << 30 | 1 << 16 | 0x45 << 8 | 0x19);
     assert_eq!(lights(), (Ok(1), alloc::vec![0]));
     // On, on again, one that it lacks.
@@ -228,7 +215,7 @@ fn lights_go_on_and_off() {
 #[test]
 fn written_events_that_never_end_are_passed_on() {
     let keyboard = keyboard();
-    let file = keyboard.open(OpenFlags::empty()).unwrap();
+    let file = keyboard.open(&ROOT).unwrap();
     for _ in 0..QUEUE_MAX / 2 {
         assert_eq!(write(&file, &[(KEY, 30, 2)]), Ok(24));
     }

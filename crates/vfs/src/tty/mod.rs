@@ -16,6 +16,7 @@ pub use pty::{PtyMaster, PtySlave, Ptys};
 pub use screen::{KeyMode, ShowHook};
 pub use settings::{Settings, WindowSize};
 
+use crate::access::Who;
 use crate::device::Device;
 use crate::file::{File, FileRef, IoctlArgument};
 use crate::flags::OpenFlags;
@@ -109,6 +110,12 @@ pub struct Tty {
 }
 
 impl Tty {
+    /// The one open file that it is.
+    fn file(&self) -> Result<FileRef, Errno> {
+        let file: FileRef = self.own.upgrade().ok_or(Errno::ENXIO)?;
+        Ok(file)
+    }
+
     /// A terminal in cooked mode. `group`: the foreground process group and session.
     #[must_use]
     pub fn new(hooks: TtyHooks, group: u32) -> Arc<Self> {
@@ -164,7 +171,7 @@ impl Tty {
                 (self.hooks.signal)(signal);
             }
         }
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
     }
 
     /// How many bytes may be typed now without loss.
@@ -248,7 +255,7 @@ impl Tty {
         }
         *current = settings;
         drop(state);
-        self.notifier.notify(PollEvents::IN | PollEvents::RDNORM);
+        self.notifier.notify(PollEvents::READABLE);
         Ok(())
     }
 
@@ -374,9 +381,9 @@ impl File for Tty {
 
     fn poll(&self) -> PollEvents {
         let state = self.state.lock();
-        let mut events = PollEvents::OUT | PollEvents::WRNORM;
+        let mut events = PollEvents::WRITABLE;
         if state.discipline.is_ready(&state.settings) {
-            events |= PollEvents::IN | PollEvents::RDNORM;
+            events |= PollEvents::READABLE;
         }
         events
     }
@@ -397,8 +404,8 @@ impl File for Tty {
         self.control(command, argument)
     }
 
-    fn reopen(&self, flags: OpenFlags) -> Result<FileRef, Errno> {
-        self.open(flags)
+    fn reopen(&self, _flags: OpenFlags) -> Result<FileRef, Errno> {
+        self.file()
     }
 
     fn describe(&self) -> String {
@@ -414,9 +421,8 @@ pub fn of(file: &FileRef) -> Option<&Tty> {
 }
 
 impl Device for Tty {
-    fn open(&self, _flags: OpenFlags) -> Result<FileRef, Errno> {
-        let file: FileRef = self.own.upgrade().ok_or(Errno::ENXIO)?;
-        Ok(file)
+    fn open(&self, _who: &Who) -> Result<FileRef, Errno> {
+        self.file()
     }
 }
 

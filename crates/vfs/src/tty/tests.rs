@@ -1,5 +1,6 @@
 use super::settings::InputFlags;
 use super::*;
+use crate::file::KernelArgument;
 use base::io::{SliceSink, SliceSource};
 use std::sync::Mutex;
 
@@ -23,22 +24,6 @@ fn read(tty: &Tty) -> Result<Vec<u8>, Errno> {
     let mut sink = SliceSink::new(&mut buffer);
     let count = tty.read(0, &mut sink)?;
     Ok(buffer[..count].to_vec())
-}
-
-struct Argument(Vec<u8>);
-
-impl IoctlArgument for Argument {
-    fn value(&self) -> u64 {
-        0
-    }
-    fn load(&mut self, into: &mut [u8]) -> Result<(), Errno> {
-        into.copy_from_slice(&self.0[..into.len()]);
-        Ok(())
-    }
-    fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
-        self.0 = from.to_vec();
-        Ok(())
-    }
 }
 
 #[test]
@@ -79,14 +64,14 @@ fn control_c_is_a_signal_and_flushes() {
 #[test]
 fn raw_mode_gives_bytes_as_they_come() {
     let (tty, output, signals) = tty();
-    let mut argument = Argument(Vec::new());
+    let mut argument = KernelArgument::default();
     tty.ioctl(command::TCGETS, &mut argument).unwrap();
-    assert_eq!(argument.0.len(), 36);
-    let mut settings = Settings::decode(&argument.0);
+    assert_eq!(argument.bytes.len(), 36);
+    let mut settings = Settings::decode(&argument.bytes);
     settings.local -= LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN;
     settings.input -= InputFlags::ICRNL | InputFlags::IXON;
     settings.output -= OutputFlags::OPOST;
-    argument.0 = settings.encode().to_vec();
+    argument.bytes = settings.encode().to_vec();
     tty.input(b"ab");
     output.lock().unwrap().clear();
     tty.ioctl(command::TCSETS, &mut argument).unwrap();
@@ -111,7 +96,7 @@ fn raw(minimum: u8, tenths: u8) -> Arc<Tty> {
     settings.local -= LocalFlags::ICANON | LocalFlags::ECHO;
     let mut bytes = settings.encode();
     (bytes[17 + 5], bytes[17 + 6]) = (tenths, minimum);
-    tty.ioctl(command::TCSETS, &mut Argument(bytes.to_vec())).unwrap();
+    tty.ioctl(command::TCSETS, &mut KernelArgument::of_bytes(&bytes)).unwrap();
     tty
 }
 
@@ -149,23 +134,10 @@ fn a_raw_read_waits_for_bytes_and_time() {
 
 #[test]
 fn a_terminal_on_a_screen_leaves_it_to_the_program() {
-    struct Value(u64, Vec<u8>);
-    impl IoctlArgument for Value {
-        fn value(&self) -> u64 {
-            self.0
-        }
-        fn load(&mut self, _into: &mut [u8]) -> Result<(), Errno> {
-            Err(Errno::EFAULT)
-        }
-        fn store(&mut self, from: &[u8]) -> Result<(), Errno> {
-            self.1 = from.to_vec();
-            Ok(())
-        }
-    }
     let (tty, _, _) = tty();
     let ask = |command: u32, value: u64| {
-        let mut argument = Value(value, Vec::new());
-        tty.ioctl(command, &mut argument).map(|_| argument.1)
+        let mut argument = KernelArgument::of_value(value);
+        tty.ioctl(command, &mut argument).map(|_| argument.bytes)
     };
     // On a serial line there is no such thing.
     assert_eq!(ask(0x4b3b, 0), Err(Errno::ENOTTY));
