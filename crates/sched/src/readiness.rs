@@ -38,8 +38,13 @@ bitflags::bitflags! {
 pub trait Observer: Send + Sync {
     /// The file may have become ready for `events`. Called with the file's own locks possibly
     /// held, and perhaps once more after its registration ended: it must only take note, not call
-    /// the file back.
-    fn notify(&self, events: PollEvents);
+    /// the file back. True: exclusive ones after it need not be told.
+    fn notify(&self, events: PollEvents) -> bool;
+
+    /// Of such ones only the first that has somebody to wake is told (`EPOLLEXCLUSIVE`).
+    fn is_exclusive(&self) -> bool {
+        false
+    }
 }
 
 /// The readiness side of a file: each has one.
@@ -59,9 +64,10 @@ impl Notifier {
         Self { observers: SpinLock::new(Vec::new()), waiting: WaitQueue::new() }
     }
 
-    /// Tells all observers and wakes all waiting tasks.
+    /// Tells all observers, but one of the exclusive ones, and wakes all waiting tasks.
     pub fn notify(&self, events: PollEvents) {
         let mut told = None;
+        let mut is_taken = false;
         loop {
             // Told without the lock: an observer's file may have observers in turn.
             let (observer, more) = {
@@ -71,8 +77,10 @@ impl Notifier {
                 told = Some(*id);
                 (observer.upgrade(), next + 1 < observers.len())
             };
-            if let Some(observer) = observer {
-                observer.notify(events);
+            if let Some(observer) = observer
+                && !(is_taken && observer.is_exclusive())
+            {
+                is_taken |= observer.notify(events);
             }
             if !more {
                 break;

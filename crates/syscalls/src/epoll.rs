@@ -4,7 +4,7 @@ use crate::call::{Call, Failure, Outcome, Restart};
 use crate::file_io::outcome;
 use crate::pipe::install;
 use crate::poll::{Timeout, set_mask};
-use crate::table::{Row, full, partial};
+use crate::table::{Row, full};
 use crate::trace::Argument::{self, Fd, Flags, Hex, Int, Name};
 use abi::number as nr;
 use abi::time::Timespec;
@@ -25,13 +25,9 @@ const OPERATIONS: &[(u64, &str)] =
 pub const ROWS: &[Row] = &[
     full(nr::EPOLL_CREATE, "epoll_create", &[Int], |call| epoll_create(call).into()),
     full(nr::EPOLL_CREATE1, "epoll_create1", &[CREATE], |call| epoll_create1(call).into()),
-    partial(
-        nr::EPOLL_CTL,
-        "epoll_ctl",
-        &[Fd, Name(OPERATIONS), Fd, Hex],
-        "EPOLLEXCLUSIVE wakes every instance",
-        |call| epoll_ctl(call).into(),
-    ),
+    full(nr::EPOLL_CTL, "epoll_ctl", &[Fd, Name(OPERATIONS), Fd, Hex], |call| {
+        epoll_ctl(call).into()
+    }),
     full(nr::EPOLL_WAIT, "epoll_wait", &[Fd, Hex, Int, Int], |call| outcome(call, epoll_wait)),
     full(nr::EPOLL_PWAIT, "epoll_pwait", &[Fd, Hex, Int, Int, Hex, Int], |call| {
         outcome(call, epoll_pwait)

@@ -97,15 +97,16 @@ impl Drop for Owner {
 }
 
 impl Observer for Owner {
-    fn notify(&self, events: PollEvents) {
+    fn notify(&self, events: PollEvents) -> bool {
         let settings = *self.settings.lock();
         if events.contains(PollEvents::PRI) {
             self.urgent();
         }
-        if !settings.asynchronous || settings.id == 0 || (events - PollEvents::PRI).is_empty() {
-            return;
+        let is_more = !(events - PollEvents::PRI).is_empty();
+        if settings.asynchronous && settings.id != 0 && is_more {
+            self.send(settings, information(settings, events));
         }
-        self.send(settings, information(settings, events));
+        false
     }
 }
 

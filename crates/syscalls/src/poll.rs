@@ -86,8 +86,9 @@ struct Watcher {
 }
 
 impl Observer for Watcher {
-    fn notify(&self, _events: PollEvents) {
+    fn notify(&self, _events: PollEvents) -> bool {
         self.woken.wake_all();
+        false
     }
 }
 

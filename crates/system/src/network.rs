@@ -39,8 +39,9 @@ pub struct Link {
 struct Attention(AtomicBool);
 
 impl Observer for Attention {
-    fn notify(&self, _events: PollEvents) {
+    fn notify(&self, _events: PollEvents) -> bool {
         self.0.store(true, Ordering::Relaxed);
+        false
     }
 }
 

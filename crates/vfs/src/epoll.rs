@@ -25,7 +25,7 @@ use sched::{Notifier, Observer, PollEvents, Registration, Wait, WaitQueue};
 
 /// Flags beside the events themselves.
 pub mod flag {
-    /// Of several instances that watch, wake one (here: each is woken).
+    /// Of several instances that watch so, wake one that somebody waits for.
     pub const EXCLUSIVE: u32 = 1 << 28;
     /// Keep the machine awake; no meaning here.
     pub const WAKEUP: u32 = 1 << 29;
@@ -59,6 +59,10 @@ impl Interest {
         PollEvents::from_bits_retain(self.events & !flag::ALL)
     }
 
+    fn is_exclusive(self) -> bool {
+        self.events & flag::EXCLUSIVE != 0
+    }
+
     fn armed(mut self) -> Self {
         self.events |= ALWAYS.bits();
         self
@@ -90,17 +94,24 @@ impl Item {
 }
 
 impl Observer for Item {
-    fn notify(&self, events: PollEvents) {
-        let mask = self.mask();
+    fn notify(&self, events: PollEvents) -> bool {
+        let interest = *self.interest.lock();
+        let mask = interest.mask();
         let concerns = events.is_empty() || mask.intersects(events);
         if mask.is_empty() || !concerns {
-            return;
+            return false;
         }
-        if let (Some(epoll), Some(own)) = (self.epoll.upgrade(), self.own.upgrade()) {
-            epoll.enqueue(own);
-            // Also when it stood there already: an outer instance sees every edge.
-            epoll.tell();
-        }
+        let (Some(epoll), Some(own)) = (self.epoll.upgrade(), self.own.upgrade()) else {
+            return false;
+        };
+        epoll.enqueue(own);
+        // Also when it stood there already: an outer instance sees every edge.
+        let woken = epoll.tell();
+        interest.is_exclusive() && woken > 0
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.interest.lock().is_exclusive()
     }
 }
 
@@ -148,9 +159,11 @@ impl Epoll {
         self.waiting.wait()
     }
 
-    fn tell(&self) {
-        self.waiting.wake_all();
+    /// Wakes who waits, and says how many that were.
+    fn tell(&self) -> usize {
+        let woken = self.waiting.wake_all();
         self.notifier.notify(PollEvents::READABLE);
+        woken
     }
 
     /// Puts an item on the ready list unless it stands there or is gone.
@@ -186,7 +199,7 @@ impl Epoll {
     pub fn add(&self, fd: Fd, file: &Arc<OpenFile>, interest: Interest) -> Result<(), Errno> {
         let Some(notifier) = file.file().notifier() else { return Err(Errno::EPERM) };
         let inner = file.file().as_any().downcast_ref::<Self>();
-        if interest.events & flag::EXCLUSIVE != 0 {
+        if interest.is_exclusive() {
             let allowed = flag::ALL & !flag::ONESHOT | (PollEvents::IN | PollEvents::OUT).bits();
             if inner.is_some() || interest.events & !(allowed | ALWAYS.bits()) != 0 {
                 return Err(Errno::EINVAL);
@@ -235,7 +248,7 @@ impl Epoll {
     /// # Errors
     /// `ENOENT`; `EINVAL`: an exclusive item.
     pub fn modify(&self, fd: Fd, file: &Arc<OpenFile>, interest: Interest) -> Result<(), Errno> {
-        if interest.events & flag::EXCLUSIVE != 0 {
+        if interest.is_exclusive() {
             return Err(Errno::EINVAL);
         }
         let item = self.items.lock().get(&key(fd, file)).cloned().ok_or(Errno::ENOENT)?;
@@ -243,7 +256,7 @@ impl Epoll {
             // Not while an event of before is given out and then disarms the item.
             let _scanning = self.scanning.lock();
             let mut current = item.interest.lock();
-            if current.events & flag::EXCLUSIVE != 0 {
+            if current.is_exclusive() {
                 return Err(Errno::EINVAL);
             }
             *current = interest.armed();

@@ -3,6 +3,7 @@
 
 use base::io::SliceSource;
 use base::{Fd, Instant};
+use core::task::{Context, Waker};
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -104,6 +105,32 @@ fn a_oneshot_event_is_given_out_once() {
         collect();
     });
     assert_eq!(seen.load(Ordering::Relaxed), 1);
+}
+
+/// EPOLLEXCLUSIVE: of those instances one is told that somebody waits for; others as ever.
+#[test]
+fn one_of_the_exclusive_instances_wakes() {
+    let file = counter(0);
+    let exclusive = READABLE | flag::EXCLUSIVE;
+    let instances = [exclusive, exclusive, READABLE, exclusive].map(|events| {
+        let epoll = Epoll::new();
+        epoll.add(Fd(1), &file, Interest { events, data: 7 }).unwrap();
+        epoll
+    });
+    let mut context = Context::from_waker(Waker::noop());
+    let [_, waits @ ..] = instances.each_ref().map(|epoll| Box::pin(epoll.wait()));
+    let mut waits = waits.map(|mut wait| {
+        assert!(wait.as_mut().poll(&mut context).is_pending());
+        wait
+    });
+    let mut write = || {
+        file.write(&mut SliceSource::new(&1_u64.to_le_bytes())).unwrap();
+        waits.each_mut().map(|wait| wait.as_mut().poll(&mut context).is_ready())
+    };
+    // Nobody waits for the first.
+    assert_eq!(write(), [true, true, false]);
+    let found = instances.each_ref().map(|epoll| epoll.collect(8, &mut |_, _| true).unwrap());
+    assert_eq!(found, [1, 1, 1, 0]);
 }
 
 /// Instances never watch each other in a circle, also when two threads try to close one.

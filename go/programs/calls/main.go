@@ -47,6 +47,7 @@ func main() {
 	check.Within("barriers", time.Minute, barriers)
 	check.Within("usage", time.Minute, usages)
 	check.Within("filters", time.Minute, filters)
+	check.Within("exclusive", time.Minute, exclusive)
 	check.Done()
 }
 
