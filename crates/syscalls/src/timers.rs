@@ -2,7 +2,7 @@
 
 use crate::call::{Call, Outcome};
 use crate::signal::SIGALRM;
-use crate::table::{Row, full, partial};
+use crate::table::{Row, full};
 use crate::time::{self, CLOCKS, Clock};
 use crate::timer::{Counts, Interval, Notice, PosixNotice, Setting, Timer};
 use crate::trace::Argument::{Flags, Hex, Int, Name};
@@ -15,16 +15,11 @@ use hal::clock;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const INTERVALS: &[(u64, &str)] = &[(0, "ITIMER_REAL"), (1, "ITIMER_VIRTUAL"), (2, "ITIMER_PROF")];
-const INTERVAL_NOTE: &str = "ITIMER_VIRTUAL counts the time in the kernel too";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
-    partial(nr::GETITIMER, "getitimer", &[Name(INTERVALS), Hex], INTERVAL_NOTE, |call| {
-        getitimer(call).into()
-    }),
-    partial(nr::SETITIMER, "setitimer", &[Name(INTERVALS), Hex, Hex], INTERVAL_NOTE, |call| {
-        setitimer(call).into()
-    }),
+    full(nr::GETITIMER, "getitimer", &[Name(INTERVALS), Hex], |call| getitimer(call).into()),
+    full(nr::SETITIMER, "setitimer", &[Name(INTERVALS), Hex, Hex], |call| setitimer(call).into()),
     full(nr::ALARM, "alarm", &[Int], alarm),
     full(nr::TIMER_CREATE, "timer_create", &[Name(CLOCKS), Hex, Hex], |call| {
         timer_create(call).into()

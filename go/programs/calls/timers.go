@@ -60,14 +60,16 @@ func withSignal(name string, s syscall.Signal, start func()) {
 	check.That(name, len(received) > 0, "no signal")
 }
 
+// setInterval sets a timer, and returns what was set before.
+func setInterval(which uintptr, value, interval time.Duration) (old itimerval) {
+	new := itimerval{syscall.NsecToTimeval(int64(interval)), syscall.NsecToTimeval(int64(value))}
+	_, err := call(syscall.SYS_SETITIMER, which, at(unsafe.Pointer(&new)), at(unsafe.Pointer(&old)))
+	check.NoError("setitimer", err)
+	return old
+}
+
 func intervalTimers() {
-	set := func(which uintptr, value, interval time.Duration) itimerval {
-		var old itimerval
-		new := itimerval{syscall.NsecToTimeval(int64(interval)), syscall.NsecToTimeval(int64(value))}
-		_, err := call(syscall.SYS_SETITIMER, which, at(unsafe.Pointer(&new)), at(unsafe.Pointer(&old)))
-		check.NoError("setitimer", err)
-		return old
-	}
+	set := setInterval
 	withSignal("ITIMER_REAL", syscall.SIGALRM, func() { set(0, 20*time.Millisecond, 0) })
 	withSignal("ITIMER_VIRTUAL", syscall.SIGVTALRM, func() { set(1, 20*time.Millisecond, 0) })
 	// Go's runtime keeps SIGPROF for itself.

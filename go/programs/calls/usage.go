@@ -178,6 +178,14 @@ func userAndSystem() {
 	reading := func() { zero.Read(buffer) }
 	user, system, held = mostly(reading, func(user, system int64) bool { return system > 3*user })
 	check.That("times: the kernel's", held, user, system)
+	counted := int64(0)
+	setInterval(1, time.Hour, 0)
+	user, system, held = mostly(reading, func(user, system int64) bool {
+		counted = time.Hour.Microseconds() - microseconds(setInterval(1, time.Hour, 0).value)
+		return system > 3*user && counted < (user+system)/2
+	})
+	setInterval(1, 0, 0)
+	check.That("times: a timer of the program's own", held, user, system, counted)
 	whole := usageOf(0)
 	fields := fieldsOf("/proc/self/stat")
 	for i, used := range []syscall.Timeval{whole.Utime, whole.Stime} {

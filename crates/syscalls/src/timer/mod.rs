@@ -10,6 +10,7 @@ mod table;
 pub(crate) use running::RunningTime;
 pub(crate) use table::{Interval, ProcessTimers};
 
+use crate::accounting::TICK;
 use crate::process::Process;
 use crate::signal::{Origin, SignalInfo, code};
 use crate::thread::Thread;
@@ -39,6 +40,8 @@ pub(crate) enum Counts {
     },
     /// Running time of all threads.
     ProcessTime,
+    /// What of it was not in the kernel.
+    UserTime,
     /// Running time of this thread.
     ThreadTime(Weak<Thread>),
 }
@@ -150,6 +153,10 @@ impl Timer {
         let ran = match &self.counts {
             Counts::Time { .. } => return now,
             Counts::ProcessTime => self.process.upgrade().map(|process| process.running_time(now)),
+            Counts::UserTime => self.process.upgrade().map(|process| {
+                let (_, times) = process.usage(None);
+                Duration::from_nanos(times.user)
+            }),
             Counts::ThreadTime(thread) => {
                 thread.upgrade().map(|thread| Duration::from_nanos(thread.running.at(now)))
             }
@@ -200,7 +207,12 @@ impl Timer {
             let next = state.setting.next.filter(|_| !state.is_queued);
             (Setting { next, ..state.setting }, state.version)
         };
-        let shortest = if setting.interval.is_zero() { Duration::ZERO } else { SHORTEST_PERIOD };
+        let shortest = match self.counts {
+            // It may stand still while the threads run: what it counts is known from tick to tick.
+            Counts::UserTime => TICK,
+            _ if setting.interval.is_zero() => Duration::ZERO,
+            _ => SHORTEST_PERIOD,
+        };
         let due = setting.next.map(|next| now + (next - self.clock(now)).max(shortest));
         (due, version)
     }

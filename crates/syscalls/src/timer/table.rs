@@ -53,7 +53,7 @@ impl ProcessTimers {
         Self {
             intervals: [
                 timer(Counts::Time { is_wall: false }, SIGALRM),
-                timer(Counts::ProcessTime, SIGVTALRM),
+                timer(Counts::UserTime, SIGVTALRM),
                 timer(Counts::ProcessTime, SIGPROF),
             ],
             limit: Timer::new(process, Counts::ProcessTime, Notice::Limit),
