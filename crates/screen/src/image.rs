@@ -58,6 +58,11 @@ impl Image {
         let Some(strip) = self.strips.get(row) else { return };
         let pitch = surface.layout().pitch as usize;
         let (from, to) = (columns.start * CELL_WORDS, columns.end * CELL_WORDS);
+        if (from, to * size_of::<u64>()) == (0, pitch) {
+            // Its lines follow each other on the surface too.
+            surface.store((row * CELL_HEIGHT * pitch) as u64, strip);
+            return;
+        }
         for (line, words) in strip.chunks(self.line_words.max(1)).enumerate() {
             let offset = (row * CELL_HEIGHT + line) * pitch + from * size_of::<u64>();
             surface.store(offset as u64, words.get(from..to).unwrap_or_default());
