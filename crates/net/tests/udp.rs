@@ -86,6 +86,42 @@ fn a_long_message_is_cut_into_datagrams() {
     assert_eq!(receive(&server, 9000).unwrap().0.len(), 1000);
 }
 
+/// `MSG_MORE` and `UDP_CORK`: many calls, one datagram, to where the first of them said.
+#[test]
+fn a_datagram_is_sent_in_pieces() {
+    let world = World::new(22);
+    let server = bound(&world.stacks[1], "[::]:53");
+    let client = UdpSocket::new(&world.stacks[0], Family::V6);
+    let more = SendOptions { more: true, ..SendOptions::default() };
+    let piece = |bytes: &[u8], to| client.send(&mut SliceSource::new(bytes), to, &more);
+    assert_eq!(piece(b"x", None), Err(Errno::EDESTADDRREQ));
+    for to in [v6(1, 53), "[::ffff:10.0.0.2]:53".parse().unwrap()] {
+        assert_eq!((piece(b"abc", Some(to)), piece(b"", None)), (Ok(3), Ok(0)));
+        world.run(3_000);
+        assert_eq!(receive(&server, 9).err(), Some(Errno::EAGAIN));
+        assert_eq!(send(&client, b"de", Some(v6(1, 54))), Ok(2));
+        world.run(3_000);
+        assert_eq!(receive(&server, 9).unwrap().0, b"abcde");
+
+        client.cork(true);
+        assert_eq!((send(&client, b"f", Some(to)), send(&client, b"g", None)), (Ok(1), Ok(1)));
+        world.run(3_000);
+        assert_eq!(receive(&server, 9).err(), Some(Errno::EAGAIN));
+        client.cork(false);
+        client.cork(false);
+        world.run(3_000);
+        assert_eq!(receive(&server, 9).unwrap().0, b"fg");
+
+        // Too long together: all of it is gone.
+        assert_eq!(piece(&[0; 60_000], Some(to)), Ok(60_000));
+        assert_eq!(send(&client, &[0; 6000], None), Err(Errno::EMSGSIZE));
+        assert_eq!(send(&client, b"h", Some(to)), Ok(1));
+        world.run(3_000);
+        assert_eq!(receive(&server, 9).unwrap().0, b"h");
+        assert_eq!(receive(&server, 9).err(), Some(Errno::EAGAIN));
+    }
+}
+
 #[test]
 fn a_short_buffer_cuts_the_datagram_and_peek_leaves_it() {
     let world = World::new(2);

@@ -23,6 +23,7 @@ pub(crate) mod flag {
     pub(crate) const WAITALL: u32 = 0x100;
     pub(crate) const ERRQUEUE: u32 = 0x2000;
     pub(crate) const NOSIGNAL: u32 = 0x4000;
+    pub(crate) const MORE: u32 = 0x8000;
     pub(crate) const WAITFORONE: u32 = 0x1_0000;
     pub(crate) const CMSG_CLOEXEC: u32 = 0x4000_0000;
 }
@@ -39,7 +40,7 @@ const MSG: Argument = Flags(&[
     (0x4000_0000, "MSG_CMSG_CLOEXEC"),
 ]);
 
-const SEND_NOTE: &str = "MSG_MORE and MSG_CONFIRM have no effect";
+const SEND_NOTE: &str = "MSG_MORE has no effect on TCP, MSG_CONFIRM none at all";
 const RECEIVE_NOTE: &str = "MSG_ERRQUEUE tells of UDP only";
 
 /// The calls of this family.

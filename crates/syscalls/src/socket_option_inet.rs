@@ -173,6 +173,7 @@ pub(crate) fn get_tcp(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> 
 
 /// Options of UDP.
 mod udp {
+    pub(super) const CORK: i32 = 1;
     pub(super) const SEGMENT: i32 = 103;
     pub(super) const GRO: i32 = 104;
     pub(super) const LEVEL: i32 = 17;
@@ -184,9 +185,13 @@ pub(crate) fn set_udp_level(
     name: i32,
     value: &Value<'_>,
 ) -> Result<(), Errno> {
-    let Kind::Udp(_) = &socket.kind else { return Err(Errno::ENOPROTOOPT) };
+    let Kind::Udp(target) = &socket.kind else { return Err(Errno::ENOPROTOOPT) };
     let number = value.int()?;
     match name {
+        udp::CORK => {
+            target.cork(number != 0);
+            Ok(())
+        }
         udp::SEGMENT => {
             let bytes = u16::try_from(number).map_err(|_| Errno::EINVAL)?;
             set_udp(socket, |options| options.segment_bytes = bytes);
@@ -202,6 +207,7 @@ pub(crate) fn set_udp_level(
 pub(crate) fn get_udp_level(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
     match (&socket.kind, name) {
         (Kind::Udp(target), udp::SEGMENT) => Ok(int(i32::from(target.options().segment_bytes))),
+        (Kind::Udp(target), udp::CORK) => Ok(truth(target.options().corked)),
         (Kind::Udp(_), udp::GRO) => Ok(int(kept(socket, udp::LEVEL, name))),
         _ => Err(Errno::ENOPROTOOPT),
     }

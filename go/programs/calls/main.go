@@ -48,6 +48,7 @@ func main() {
 	check.Within("usage", time.Minute, usages)
 	check.Within("filters", time.Minute, filters)
 	check.Within("exclusive", time.Minute, exclusive)
+	check.Within("cork", time.Minute, corked)
 	check.Done()
 }
 

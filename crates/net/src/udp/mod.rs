@@ -4,6 +4,7 @@ mod input;
 mod output;
 mod socket;
 
+use output::Pieces;
 pub use output::SendOptions;
 pub use socket::UdpSocket;
 
@@ -47,6 +48,8 @@ pub struct UdpOptions {
     pub traffic_class: u8,
     /// `UDP_SEGMENT`: what is sent is cut into datagrams of this many bytes; 0: one datagram.
     pub segment_bytes: u16,
+    /// `UDP_CORK`: what is sent is one datagram, until this is off again.
+    pub corked: bool,
     /// `IP_RECVERR`, `IPV6_RECVERR`: errors are kept, with what they are about.
     pub receive_errors: bool,
     /// `IP_MTU_DISCOVER` is `DO` or `PROBE`: a datagram that would be fragmented is refused.
@@ -69,6 +72,7 @@ impl Default for UdpOptions {
             multicast_link: None,
             traffic_class: 0,
             segment_bytes: 0,
+            corked: false,
             receive_errors: false,
             do_not_fragment: false,
         }
@@ -149,6 +153,8 @@ struct Entry {
     groups: Vec<(LinkId, IpAddr)>,
     /// `SO_ATTACH_FILTER`.
     filter: Option<Box<Filter>>,
+    /// What waits for more of its datagram.
+    pieces: Option<Box<Pieces>>,
 }
 
 /// What happened, for /proc/net/snmp.

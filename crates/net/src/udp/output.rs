@@ -8,6 +8,7 @@ use crate::ports::Family;
 use crate::route::{Hop, LinkId};
 use crate::slab::Id;
 use crate::wire::{self, Header, IPV4_BYTES, IPV6_BYTES, UDP_BYTES, protocol};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::Errno;
 use core::net::{IpAddr, SocketAddr};
@@ -32,6 +33,8 @@ pub struct SendOptions {
     pub hop_limit: Option<u8>,
     /// Cut into datagrams of this many bytes (`UDP_SEGMENT`); 0: not cut.
     pub segment_bytes: Option<u16>,
+    /// It is a piece of a datagram, of which more comes (`MSG_MORE`).
+    pub more: bool,
 }
 
 struct Plan {
@@ -42,6 +45,14 @@ struct Plan {
     segment_bytes: usize,
     do_not_fragment: bool,
     loops: bool,
+}
+
+/// A datagram that is sent in pieces (`MSG_MORE`, `UDP_CORK`).
+pub(super) struct Pieces {
+    /// All so far.
+    packet: Packet,
+    to: SocketAddr,
+    options: SendOptions,
 }
 
 /// A datagram's bytes, copied from the program before the network is locked, after room for the
@@ -81,7 +92,6 @@ impl Engine {
         to: Option<SocketAddr>,
         options: &SendOptions,
     ) -> Result<usize, Errno> {
-        let length = packet.payload().len();
         let entry = self.core.udp.get(id)?;
         if entry.send_shutdown {
             return Err(Errno::EPIPE);
@@ -89,12 +99,25 @@ impl Engine {
         if let Some(error) = entry.error.take() {
             return Err(error);
         }
+        if options.more || entry.options.corked || entry.pieces.is_some() {
+            return self.udp_send_piece(id, packet, to, options);
+        }
         let remote = destination(entry, to)?;
-        let most = if remote.is_ipv4() { PAYLOAD_MAX_V4 } else { PAYLOAD_MAX_V6 };
-        if length > most {
+        self.udp_send_whole(id, packet, remote, options)
+    }
+
+    fn udp_send_whole(
+        &mut self,
+        id: Id,
+        packet: Packet,
+        remote: SocketAddr,
+        options: &SendOptions,
+    ) -> Result<usize, Errno> {
+        let length = packet.payload().len();
+        if length > payload_max(remote) {
             return Err(Errno::EMSGSIZE);
         }
-        if entry.local.is_none() {
+        if self.core.udp.get(id)?.local.is_none() {
             self.udp_bind(id, None)?;
         }
         let plan = self.core.udp_plan(id, remote, options)?;
@@ -106,6 +129,62 @@ impl Engine {
         }
         Ok(length)
     }
+}
+
+impl Engine {
+    /// Sends later, together with what comes (`ip_append_data` of Linux): the first piece says where to.
+    #[cold]
+    #[inline(never)]
+    fn udp_send_piece(
+        &mut self,
+        id: Id,
+        packet: Packet,
+        to: Option<SocketAddr>,
+        options: &SendOptions,
+    ) -> Result<usize, Errno> {
+        let entry = self.core.udp.get(id)?;
+        let length = packet.payload().len();
+        let pieces = match entry.pieces.take() {
+            None => {
+                let pieces =
+                    Box::new(Pieces { packet, to: destination(entry, to)?, options: *options });
+                if entry.local.is_none() {
+                    self.udp_bind(id, None)?;
+                }
+                // Whether it can be sent is told at once.
+                self.core.udp_plan(id, pieces.to, options)?;
+                pieces
+            }
+            Some(mut pieces) => {
+                let bytes = &mut pieces.packet.bytes;
+                bytes.try_reserve(length).map_err(|_| Errno::ENOBUFS)?;
+                bytes.extend_from_slice(packet.payload());
+                pieces
+            }
+        };
+        if pieces.packet.payload().len() > payload_max(pieces.to) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let entry = self.core.udp.get(id)?;
+        entry.pieces = Some(pieces);
+        if !options.more && !entry.options.corked {
+            self.udp_send_pieces(id)?;
+        }
+        Ok(length)
+    }
+
+    /// Sends the datagram of which no more comes, if there is one.
+    pub(super) fn udp_send_pieces(&mut self, id: Id) -> Result<(), Errno> {
+        let pieces = self.core.udp.get(id)?.pieces.take();
+        let Some(Pieces { packet, to, options }) = pieces.map(|pieces| *pieces) else {
+            return Ok(());
+        };
+        self.udp_send_whole(id, packet, to, &options).map(|_| ())
+    }
+}
+
+fn payload_max(remote: SocketAddr) -> usize {
+    if remote.is_ipv4() { PAYLOAD_MAX_V4 } else { PAYLOAD_MAX_V6 }
 }
 
 fn destination(entry: &Entry, to: Option<SocketAddr>) -> Result<SocketAddr, Errno> {

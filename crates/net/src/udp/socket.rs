@@ -48,6 +48,7 @@ impl UdpSocket {
             send_shutdown: false,
             groups: Vec::new(),
             filter: None,
+            pieces: None,
         });
         let id = stack.engine.lock().core.udp.entries.insert(entry);
         let closed = AtomicBool::new(false);
@@ -244,6 +245,14 @@ impl UdpSocket {
     /// Changes options.
     pub fn set_options(&self, change: impl Fn(&mut UdpOptions)) {
         self.change_options(&change);
+    }
+
+    /// `UDP_CORK`. Off: what waits is sent, if it can be.
+    pub fn cork(&self, on: bool) {
+        self.set_options(|options| options.corked = on);
+        if !on {
+            let _ = self.stack.enter(|engine| engine.udp_send_pieces(self.id));
+        }
     }
 
     #[inline(never)]

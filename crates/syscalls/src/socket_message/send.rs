@@ -148,7 +148,9 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
     let bytes = call.size(2).min(MAXIMUM_TRANSFER);
     let pieces = alloc::vec![Piece { address: call.address(1), bytes }];
     let urgent = flags & flag::OOB != 0;
-    Ok(send(call, open, flags, Outgoing { pieces, to, extra: Extra::default(), urgent }))
+    let mut extra = Extra::default();
+    extra.options.more = flags & flag::MORE != 0;
+    Ok(send(call, open, flags, Outgoing { pieces, to, extra, urgent }))
 }
 
 fn read_outgoing(
@@ -168,7 +170,9 @@ fn read_outgoing(
     };
     let count = usize::try_from(header.piece_count).map_err(|_| Errno::EMSGSIZE)?;
     let pieces = memory.read_pieces(UserAddr(header.pieces), count)?;
-    let extra = read_control(process, socket, UserAddr(header.control), header.control_length)?;
+    let control = UserAddr(header.control);
+    let mut extra = read_control(process, socket, control, header.control_length)?;
+    extra.options.more = flags & flag::MORE != 0;
     Ok(Outgoing { pieces, to, extra, urgent: flags & flag::OOB != 0 })
 }
 
