@@ -421,6 +421,10 @@ func files() {
 	check.NoError("chmod", os.Chmod(name, 0o640))
 	info, err := os.Stat(name)
 	check.That("its permissions", err == nil && info.Mode().Perm() == 0o640, info, err)
+	check.NoError("chown", os.Chown(name, 7, 8))
+	var owned syscall.Stat_t
+	err = syscall.Stat(name, &owned)
+	check.That("its owner and group", err == nil && owned.Uid == 7 && owned.Gid == 8, owned, err)
 	_, err = os.Create("/dev/pts/new")
 	check.That("nothing can be made", err != nil)
 	closeAll(slave, master)

@@ -104,9 +104,8 @@ impl File for PtsInode {
             metadata.links = 2;
         }
         if let Node::Terminal(pty) = &self.node {
-            const TTY: u32 = 5;
             metadata.user = pty.owner().load(Ordering::Relaxed);
-            metadata.group = TTY;
+            metadata.group = pty.group().load(Ordering::Relaxed);
         }
         Ok(metadata)
     }
@@ -184,6 +183,9 @@ impl Inode for PtsInode {
         }
         if let Some(user) = change.user {
             pty.owner().store(user, Ordering::Relaxed);
+        }
+        if let Some(group) = change.group {
+            pty.group().store(group, Ordering::Relaxed);
         }
         Ok(())
     }

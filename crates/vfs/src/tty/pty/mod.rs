@@ -22,6 +22,8 @@ use sched::{Notifier, PollEvents};
 
 /// Bytes of output kept for the master: what Linux keeps of them, in all.
 const OUTPUT_MAX: usize = 8192 + 4096;
+/// The group that device files of terminals belong to: "tty" on most systems (`gid` in mount options of devpts).
+const TTY_GROUP: u32 = 5;
 /// Most pseudo terminals (/proc/sys/kernel/pty/max).
 pub(crate) const PTYS_MAX: u32 = 256;
 
@@ -52,8 +54,9 @@ pub(crate) struct Pty {
     ptys: Arc<Ptys>,
     /// Permissions of its device file.
     permissions: AtomicU32,
-    /// Who owns that: who opened the master.
+    /// Who owns that: who opened the master, and the group of terminals.
     owner: AtomicU32,
+    group: AtomicU32,
     /// The master is gone.
     hung_up: AtomicBool,
 }
@@ -165,6 +168,7 @@ impl Pty {
                 ptys: Arc::clone(ptys),
                 permissions: AtomicU32::new(0o620),
                 owner: AtomicU32::new(owner),
+                group: AtomicU32::new(TTY_GROUP),
                 hung_up: AtomicBool::new(false),
             }
         })
@@ -183,6 +187,11 @@ impl Pty {
     /// The owner of its device file.
     pub(crate) fn owner(&self) -> &AtomicU32 {
         &self.owner
+    }
+
+    /// The group of its device file.
+    pub(crate) fn group(&self) -> &AtomicU32 {
+        &self.group
     }
 
     /// The device number of the slave.
