@@ -187,6 +187,7 @@ impl Process {
         if last {
             self.end(ExitStatus::Code(code));
         }
+        self.pass_on(u64::MAX);
     }
 
     /// The thread with this id.
@@ -272,6 +273,27 @@ impl Process {
         }
         self.signal_sent.notify(PollEvents::IN);
         Ok(true)
+    }
+
+    /// A thread that was to take them does not take these signals (bits as in a mask) any more: what is pending of
+    /// them goes to others (`retarget_shared_pending` of Linux). Called without that thread's locks.
+    #[inline]
+    pub(crate) fn pass_on(&self, signals: u64) {
+        let pending = self.pending.lock().set() & signals;
+        if pending != 0 {
+            self.call_takers(pending);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn call_takers(&self, signals: u64) {
+        let threads: Vec<_> = self.threads.lock().values().cloned().collect();
+        for signal in (1..=64).map(Signal).filter(|signal| signals >> (signal.0 - 1) & 1 != 0) {
+            if let Some(taker) = threads.iter().find(|thread| thread.accepts(signal)) {
+                taker.call_attention();
+            }
+        }
     }
 
     /// How many signals and timers RLIMIT_SIGPENDING counts.

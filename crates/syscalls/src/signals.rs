@@ -225,6 +225,7 @@ fn rt_sigtimedwait_start(call: &Call<'_>) -> Result<Outcome, Errno> {
             drop(signals);
             thread.take_signal(set)
         };
+        thread.process.pass_on(set & old_mask);
         match taken {
             Some(info) => {
                 if !info_at.is_null() {

@@ -309,8 +309,10 @@ impl Thread {
     /// Sets the signal mask; unblocked pending signals are looked at before the program goes on.
     /// SIGKILL and SIGSTOP cannot be blocked.
     pub(crate) fn set_mask(&self, mask: u64) {
-        self.signals.lock().mask = mask & !crate::signal::UNBLOCKABLE;
+        let new = mask & !crate::signal::UNBLOCKABLE;
+        let old = core::mem::replace(&mut self.signals.lock().mask, new);
         self.look_again();
+        self.process.pass_on(new & !old);
     }
 }
 

@@ -99,12 +99,15 @@ fn to_handler(thread: &Arc<Thread>, user: &mut UserContext, info: &SignalInfo, a
     if action.flags & action_flags::SA_NODEFER == 0 {
         blocked |= info.signal_bit();
     }
-    let mut signals = thread.signals.lock();
-    signals.mask = blocked & !super::UNBLOCKABLE;
-    const SS_AUTODISARM: u32 = 1 << 31;
-    if alternate.flags & SS_AUTODISARM != 0 {
-        signals.alternate_stack = AlternateStack::default();
+    {
+        let mut signals = thread.signals.lock();
+        signals.mask = blocked & !super::UNBLOCKABLE;
+        const SS_AUTODISARM: u32 = 1 << 31;
+        if alternate.flags & SS_AUTODISARM != 0 {
+            signals.alternate_stack = AlternateStack::default();
+        }
     }
+    thread.process.pass_on(blocked & !mask_now);
 }
 
 /// Whether the handler of the next signal to be delivered has `SA_RESTART`; `None` when no

@@ -47,6 +47,9 @@ pub(super) fn tests() -> Vec<Test> {
     tests.push(Test::new("static/memory".into(), Set::Core, |mode| {
         Vm::of(&build::c(&["memory.c"], "gcc", &[])?, mode).run(LIMIT)
     }));
+    tests.push(Test::new("static/signals".into(), Set::Core, |mode| {
+        Vm::of(&build::c(&["signals.c"], "gcc", &["-pthread"])?, mode).run(LIMIT)
+    }));
     for compiler in ["gcc", "musl-gcc"] {
         tests.push(Test::new(format!("static/c/{compiler}"), Set::Core, move |mode| {
             if !build::installed(compiler) {
