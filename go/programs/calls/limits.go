@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io/ioutil"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -101,6 +103,23 @@ func signalLimit() {
 }
 
 // runningLimit: SIGXCPU when the process has run so long, and the soft limit a second later from then on.
+// threadStates prints what the threads do, and which signals they wait for, have and block.
+func threadStates() {
+	threads, err := ioutil.ReadDir("/proc/self/task")
+	check.NoError("threads", err)
+	for _, thread := range threads {
+		text, _ := ioutil.ReadFile("/proc/self/task/" + thread.Name() + "/status")
+		fmt.Print("     thread ", thread.Name())
+		for _, line := range strings.Split(string(text), "\n") {
+			name := strings.SplitN(line, ":", 2)[0]
+			if name == "State" || name == "ShdPnd" || strings.HasPrefix(name, "Sig") || strings.HasSuffix(name, "switches") {
+				fmt.Print(", ", strings.Replace(line, "\t", " ", -1))
+			}
+		}
+		fmt.Println()
+	}
+}
+
 func runningLimit() {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGXCPU)
@@ -123,7 +142,10 @@ func runningLimit() {
 			default:
 			}
 		}
-		check.That("running limit: SIGXCPU", came)
+		// It failed twice in some 500 runs on a busy host; the cause is not found.
+		if !check.That("running limit: SIGXCPU", came) {
+			threadStates()
+		}
 		at := ran()
 		due := int64(limit.Cur+i) * 1000000
 		check.That("running limit: not before its time", at >= due-500000, at, due)
