@@ -3,6 +3,7 @@
 
 mod depth;
 mod size;
+mod window;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,6 +85,7 @@ pub(super) fn tests() -> Vec<Test> {
     ];
     tests.extend(depth::tests());
     tests.extend(size::tests());
+    tests.extend(window::tests());
     tests
 }
 
