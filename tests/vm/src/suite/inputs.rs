@@ -85,7 +85,11 @@ fn events(mode: &Mode, name: &str, kind: &str, devices: &str, names: &[&str]) ->
     want.iter().try_for_each(|part| machine.wait_for_text(part))?;
     for down in [true, false] {
         let key = "\"key\": {\"type\": \"qcode\", \"data\": \"q\"}";
-        send(&[format!("{{\"type\": \"key\", \"data\": {{\"down\": {down}, {key}}}}}")])?;
+        let sent = send(&[format!("{{\"type\": \"key\", \"data\": {{\"down\": {down}, {key}}}}}")]);
+        // When it goes up the machine may be gone before its monitor answers.
+        if down {
+            sent?;
+        }
     }
     machine.expect_orderly("exit 0", LIMIT)?;
     want.extend(["type 1 code 16 value 1", "type 1 code 16 value 0"]);
