@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 /// As many are kept, if they are small.
 const BUFFERS_MAX: usize = 64;
 /// The part of the memory for sockets that they may hold, and its bounds in bytes.
-const PART: usize = 128;
+const PART: usize = 32;
 const BYTES_MIN: usize = 64 * 1024;
-const BYTES_MAX: usize = 1024 * 1024;
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Buffers that nobody uses. What they hold together is bounded: a packet may be as large as 64 KiB,
 /// and a busy moment must not leave a small machine with megabytes of them.
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn large_buffers_are_kept_within_the_limit() {
-        let mut spare = Spare::new(16 << 20);
+        let mut spare = Spare::new(4 << 20);
         for _ in 0..BUFFERS_MAX {
             spare.give(Vec::with_capacity(60_000));
         }

@@ -74,6 +74,9 @@ const RING_MIN: usize = 4 * 1024;
 const RING_MAX: usize = 128 * 1024;
 /// Largest buffer at all.
 const RING_LIMIT: usize = 4 * 1024 * 1024;
+/// Bytes that one end may have waiting for the other on the short way, where nobody asked for buffers of a size:
+/// what those of Linux grow to (`tcp_wmem`).
+const INBOX_MAX: usize = 4 * 1024 * 1024;
 /// The first buffer gets this part of the memory. Later ones get less by the square of what is
 /// left, so that a few connections are fast and thousands fit.
 const SHARE: u128 = 256;
@@ -121,6 +124,16 @@ impl Rings {
         self.used < self.limit.saturating_add(self.limit / 2)
     }
 
+    /// Bytes that an inbox may hold unasked, as far as there is plenty of memory.
+    pub(crate) fn inbox_limit(&self) -> usize {
+        self.plenty().min(INBOX_MAX)
+    }
+
+    /// As much as one may have of what is left.
+    fn plenty(&self) -> usize {
+        self.limit.saturating_sub(self.used) / 16
+    }
+
     fn sizes(&self, options: &TcpOptions) -> RingSizes {
         let left = self.limit.saturating_sub(self.used) as u128;
         let share = left * left / (self.limit.max(1) as u128 * SHARE);
@@ -129,7 +142,7 @@ impl Rings {
         let unasked = share.clamp(RING_MIN, RING_MAX);
         let size = |asked: Option<usize>| {
             // What is asked for is granted only as far as there is plenty.
-            let most = (self.limit.saturating_sub(self.used) / 16).clamp(RING_MIN, RING_LIMIT);
+            let most = self.plenty().clamp(RING_MIN, RING_LIMIT);
             asked.map_or(unasked, |asked| asked.clamp(RING_MIN, most).next_power_of_two())
         };
         RingSizes { receive: size(options.receive_buffer), send: size(options.send_buffer) }

@@ -149,7 +149,8 @@ impl Inbox {
 pub(crate) struct Outlet {
     /// The other end.
     peer: Id,
-    /// Bytes that the peer's inbox may hold: what both ends' buffers hold on the long way.
+    /// Bytes that the peer's inbox may hold: what both ends' buffers hold on the long way, and more while there
+    /// is plenty of memory and nobody asked for a size.
     pub(crate) limit: usize,
     /// Bytes that it does.
     pub(crate) filled: usize,
@@ -192,13 +193,18 @@ impl Core {
     ) -> Result<usize, Errno> {
         let Self { tcp, spare, loopback_counters, .. } = self;
         let Tcp { entries, rings, counters, .. } = tcp;
-        let own = entries.get(id).and_then(|entry| entry.connection()).ok_or(Errno::EPIPE)?;
+        let entry = entries.get(id).ok_or(Errno::EPIPE)?;
+        let is_unasked = entry.options.send_buffer.is_none();
+        let own = entry.connection().ok_or(Errno::EPIPE)?;
         let (own_bytes, filled) = (own.ring.sizes.send, own.outlet.map_or(0, |out| out.filled));
         let entry = entries.get_mut(peer).ok_or(Errno::EPIPE)?;
         let Entry { role: Role::Connection(other), notifier, options, .. } = entry.as_mut() else {
             return Err(Errno::EPIPE);
         };
-        let limit = own_bytes + other.ring.sizes.receive;
+        let mut limit = own_bytes + other.ring.sizes.receive;
+        if is_unasked && options.receive_buffer.is_none() {
+            limit = limit.max(rings.inbox_limit());
+        }
         let room = limit.saturating_sub(filled);
         let inbox = &mut other.ring.inbox;
         let held = inbox.held();
