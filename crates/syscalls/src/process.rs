@@ -186,8 +186,9 @@ impl Process {
         }
         if last {
             self.end(ExitStatus::Code(code));
+        } else {
+            self.pass_on(u64::MAX);
         }
-        self.pass_on(u64::MAX);
     }
 
     /// The thread with this id.

@@ -197,14 +197,9 @@ impl Vfs {
 
 /// What the bits of a file must allow for it to be opened so.
 fn wanted(flags: OpenFlags) -> AccessMode {
-    let mut wanted = match flags.access_mode() {
-        0 => AccessMode::READ,
-        1 => AccessMode::WRITE,
-        _ => AccessMode::READ | AccessMode::WRITE,
-    };
-    if flags.contains(OpenFlags::TRUNC) {
-        wanted |= AccessMode::WRITE;
-    }
+    let mut wanted = AccessMode::empty();
+    wanted.set(AccessMode::READ, flags.access_mode() != 1);
+    wanted.set(AccessMode::WRITE, flags.wants_write());
     wanted
 }
 

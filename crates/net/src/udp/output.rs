@@ -103,9 +103,13 @@ impl Engine {
             return self.udp_send_piece(id, packet, to, options);
         }
         let remote = destination(entry, to)?;
+        if entry.local.is_none() {
+            self.udp_bind(id, None)?;
+        }
         self.udp_send_whole(id, packet, remote, options)
     }
 
+    /// Sends a datagram of a socket that is bound.
     fn udp_send_whole(
         &mut self,
         id: Id,
@@ -117,9 +121,6 @@ impl Engine {
         if length > payload_max(remote) {
             return Err(Errno::EMSGSIZE);
         }
-        if self.core.udp.get(id)?.local.is_none() {
-            self.udp_bind(id, None)?;
-        }
         let plan = self.core.udp_plan(id, remote, options)?;
         if plan.segment_bytes == 0 || length <= plan.segment_bytes {
             self.core.udp_transmit(&plan, packet)?;
@@ -129,9 +130,7 @@ impl Engine {
         }
         Ok(length)
     }
-}
 
-impl Engine {
     /// Sends later, together with what comes (`ip_append_data` of Linux): the first piece says where to.
     #[cold]
     #[inline(never)]
