@@ -18,8 +18,11 @@ COMMON = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "n
 NETDEV = ["-netdev", f"tap,id=n0,ifname={namespace.TAP},script=no,downscript=no"]
 INSTRUCTION_COUNT = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
 PLAIN = ["-accel", "tcg,thread=multi"]
-#: Every run goes the same way: chance comes from a seed, and the clock starts at a fixed time.
-REPEATABLE = [*INSTRUCTION_COUNT, "-seed", "1", "-rtc", "base=2026-01-01,clock=vm"]
+
+
+def repeatable(seed: int = 1) -> list[str]:
+    """Every run goes the same way: chance comes from the seed, and the clock starts at a fixed time."""
+    return [*INSTRUCTION_COUNT, "-seed", str(seed), "-rtc", "base=2026-01-01,clock=vm"]
 
 
 @dataclass(frozen=True)
