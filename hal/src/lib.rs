@@ -41,6 +41,8 @@ mod acpi;
 #[cfg(any(target_os = "none", test))]
 mod fw_cfg;
 #[cfg(any(target_os = "none", test))]
+mod lateness;
+#[cfg(any(target_os = "none", test))]
 mod rates;
 mod types;
 pub mod vdso;

@@ -90,17 +90,20 @@ pub fn arm_sooner(deadline: Instant) {
     }
 }
 
-/// Tells the hardware.
+/// Tells the hardware, as much earlier as its interrupts come late.
 fn program(deadline: u64) {
-    percpu::this().timer.set(deadline);
+    let cpu = percpu::this();
+    let now = now().nanoseconds();
+    let fires = deadline.saturating_sub(cpu.lateness.get().early()).max(now);
+    cpu.timer.set(deadline);
+    cpu.fires.set(fires);
     if features::has(Feature::TscDeadline) {
-        let ticks = scale(deadline, TICKS_PER_NANOSECOND.load(Relaxed));
+        let ticks = scale(fires, TICKS_PER_NANOSECOND.load(Relaxed));
         // One more: the multiplication rounded down. 0 would mean "never".
         apic::arm_deadline(TSC_BASE.load(Relaxed).saturating_add(ticks).saturating_add(1));
         return;
     }
-    let left = deadline.saturating_sub(now().nanoseconds());
-    let ticks = scale(left, TIMER_PER_NANOSECOND.load(Relaxed)).saturating_add(1);
+    let ticks = scale(fires - now, TIMER_PER_NANOSECOND.load(Relaxed)).saturating_add(1);
     // A deadline beyond the counter's range is armed again from `fired`.
     apic::arm_count(u32::try_from(ticks).unwrap_or(u32::MAX));
 }
@@ -108,12 +111,17 @@ fn program(deadline: u64) {
 /// The timer interrupt.
 pub(super) fn fired() {
     let cpu = percpu::this();
+    let now = now().nanoseconds();
+    // One that the counter's range cut short says nothing.
+    if let Some(late) = now.checked_sub(cpu.fires.get()) {
+        cpu.lateness.set(cpu.lateness.get().after(late));
+    }
     cpu.timer.set(NEVER);
     let deadline = cpu.armed.get();
     if deadline == NEVER {
         return;
     }
-    if now().nanoseconds() < deadline {
+    if now < deadline {
         program(deadline);
     } else {
         cpu.armed.set(NEVER);

@@ -2,6 +2,7 @@
 
 use super::descriptors::Descriptors;
 use super::instructions::write_msr;
+use crate::lateness::Lateness;
 use crate::types::Registers;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
@@ -42,6 +43,9 @@ pub(super) struct PerCpu {
     pub(super) armed: Cell<u64>,
     /// The deadline that the timer was told, which may be earlier.
     pub(super) timer: Cell<u64>,
+    /// When it is to fire for that, in nanoseconds.
+    pub(super) fires: Cell<u64>,
+    pub(super) lateness: Cell<Lateness>,
     /// Free frames at hand: addresses, and how many.
     pub(super) frames: Cell<[u64; CACHED_FRAMES]>,
     pub(super) frame_count: Cell<usize>,
@@ -81,6 +85,8 @@ impl PerCpu {
             pending: Cell::new(0),
             armed: Cell::new(u64::MAX),
             timer: Cell::new(u64::MAX),
+            fires: Cell::new(u64::MAX),
+            lateness: Cell::new(Lateness::new()),
             frames: Cell::new([0; CACHED_FRAMES]),
             frame_count: Cell::new(0),
             stack: Cell::new((0, 0)),
