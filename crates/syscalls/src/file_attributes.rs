@@ -112,7 +112,7 @@ fn path_place(call: &Call<'_>, from: base::Fd, path: usize, flags: u32) -> Resul
 fn fd_place(call: &Call<'_>) -> Result<Place, Errno> {
     let open = call.open_file(0)?;
     open.usable()?;
-    open.place().cloned().ok_or(Errno::EINVAL)
+    open.place().ok_or(Errno::EINVAL)
 }
 
 /// Tells memory that pages beyond the new end are gone.
@@ -140,7 +140,7 @@ fn ftruncate(call: &Call<'_>) -> Result<usize, Errno> {
     if place.inode.kind() != FileType::Regular || open.writable().is_err() {
         return Err(Errno::EINVAL);
     }
-    raised(call.thread, truncate(&ROOT, place, bytes))?;
+    raised(call.thread, truncate(&ROOT, &place, bytes))?;
     cut(call, &place.inode, bytes)
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn itself(call: &Call<'_>, fd: Fd) -> Result<Found, Errno> {
     }
     let open = call.process().files.get(fd)?;
     Ok(match open.place() {
-        Some(place) => Found::Place(place.clone()),
+        Some(place) => Found::Place(place),
         None => Found::File(Arc::clone(open.file())),
     })
 }

@@ -30,7 +30,7 @@ impl MappedFile {
     pub fn of_open(process: &Process, open: &OpenFile) -> Result<Arc<Self>, Errno> {
         let path = open.place().map(|place| {
             let root = Arc::clone(&process.directories.lock().root);
-            process.vfs.path_of_place(place, &root)
+            process.vfs.path_of_place(&place, &root)
         });
         let path = path.unwrap_or_else(|| b"/ (deleted)".to_vec());
         let path = String::from_utf8_lossy(&path).into_owned();

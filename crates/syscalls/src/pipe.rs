@@ -57,7 +57,7 @@ pub const ROWS: &[Row] = &[
         nr::INOTIFY_ADD_WATCH,
         "inotify_add_watch",
         &[Fd, Path, Hex],
-        "no IN_UNMOUNT; IN_EXCL_UNLINK has no effect",
+        "no IN_UNMOUNT",
         |call| inotify_add_watch(call).into(),
     ),
     full(nr::INOTIFY_RM_WATCH, "inotify_rm_watch", &[Fd, Int], |call| {

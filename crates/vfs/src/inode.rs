@@ -1,6 +1,7 @@
 //! What lies in a file system: files with a place in the tree.
 
 use crate::access::Who;
+use crate::entry::Entries;
 use crate::extras::Extras;
 use crate::file::{File, FileRef};
 use crate::metadata::{FileType, Metadata};
@@ -168,6 +169,11 @@ pub trait Inode: File {
 
     /// What hangs on it: locks, extended attributes, watches. `None`: not supported here.
     fn extras(&self) -> Option<&Extras> {
+        None
+    }
+
+    /// Its entries that are open. `None`: they are never moved nor removed.
+    fn entries(&self) -> Option<&Entries> {
         None
     }
 

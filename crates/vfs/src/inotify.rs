@@ -1,5 +1,6 @@
 //! inotify(7): what happened to files and directories.
 
+use crate::entry::Entry;
 use crate::file::{File, IoctlArgument};
 use crate::inode::{InodeId, InodeRef, Place};
 use crate::metadata::{FileType, Metadata};
@@ -194,9 +195,11 @@ impl Watch {
     fn tell(&self, what: Event, cookie: u32, name: &[u8]) {
         let Some(instance) = self.instance.upgrade() else { return };
         let mask = Event::from_bits_truncate(self.mask.load(Ordering::Relaxed));
-        if (mask & what & Event::ALL).is_empty() {
+        let is_excluded = (mask & what).contains(Event::EXCL_UNLINK);
+        if (mask & what & Event::ALL).is_empty() || is_excluded {
             return;
         }
+        let what = what - Event::EXCL_UNLINK;
         if !mask.contains(Event::ONESHOT) {
             instance.push(self.descriptor, what, cookie, name);
         } else if instance.state.lock().watches.remove(&self.descriptor).is_some() {
@@ -330,6 +333,16 @@ pub(crate) fn on_place(place: &Place, what: Event) {
     }
 }
 
+/// As [`on_place`], by way of an open file.
+#[inline]
+pub(crate) fn on_entry(entry: &Entry, what: Event) {
+    if WATCHED.load(Ordering::Relaxed) {
+        let unlinked = if entry.is_removed() { Event::EXCL_UNLINK } else { Event::empty() };
+        tell_place(&entry.place(), what | unlinked);
+    }
+}
+
+/// `what`: with `EXCL_UNLINK` when the entry is removed, for watches that exclude those.
 fn tell_place(place: &Place, what: Event) {
     on_inode(&place.inode, what);
     if let Some(parent) = &place.parent {

@@ -20,6 +20,7 @@ pub mod archive;
 pub mod attributes;
 pub mod dev;
 pub mod device;
+mod entry;
 pub mod epoll;
 pub mod eventfd;
 pub mod extras;

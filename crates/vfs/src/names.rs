@@ -2,6 +2,7 @@
 //! programs see which error comes first.
 
 use crate::access::AccessMode;
+use crate::entry;
 use crate::flags::RenameFlags;
 use crate::inode::{InodeRef, NewInode, NewKind, Place};
 use crate::inotify::{self, Event};
@@ -147,6 +148,7 @@ impl Vfs {
             return Err(Errno::EISDIR);
         }
         walk.current.unlink(&name)?;
+        entry::removed(&inode, (&walk.current, &name));
         inotify::removed(&walk.current, &name, inode);
         Ok(())
     }
@@ -179,6 +181,7 @@ impl Vfs {
             return Err(Errno::ENOTEMPTY);
         }
         walk.current.unlink(&name)?;
+        entry::removed(&inode, (&walk.current, &name));
         inotify::removed(&walk.current, &name, inode);
         Ok(())
     }
@@ -246,6 +249,13 @@ impl Vfs {
         }
         from.current.rename(&name, &to.current, &to_name, exchange)?;
         let (here, there) = ((&from.current, &*name), (&to.current, &*to_name));
+        // What is there leaves before another comes.
+        match &target {
+            Some(target) if exchange => entry::moved(target, there, here),
+            Some(target) => entry::removed(target, there),
+            None => {}
+        }
+        entry::moved(&moving, here, there);
         inotify::moved(here, there, &moving, target.as_ref().filter(|_| !exchange));
         if let (Some(target), true) = (&target, exchange) {
             inotify::moved(there, here, target, None);

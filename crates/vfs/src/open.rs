@@ -1,5 +1,6 @@
 //! The open file description.
 
+use crate::entry::Entry;
 use crate::epoll::Epoll;
 use crate::file::FileRef;
 use crate::flags::{OpenFlags, Whence};
@@ -19,7 +20,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 /// An open file description: a file, an offset, status flags. Descriptors made by dup(2) share it.
 pub struct OpenFile {
     file: FileRef,
-    place: Option<Place>,
+    entry: Option<Arc<Entry>>,
     flags: AtomicU32,
     /// Held by the transfer that moves the offset, so that two do not mix. Page faults never take it.
     offset_turn: SpinLock<()>,
@@ -47,7 +48,7 @@ impl OpenFile {
     pub(crate) fn with_place(file: FileRef, place: Option<Place>, flags: OpenFlags) -> Arc<Self> {
         Arc::new(Self {
             file,
-            place,
+            entry: place.map(Entry::of),
             flags: AtomicU32::new(flags.status().bits()),
             offset_turn: SpinLock::ranked(Rank::Offset, ()),
             offset: AtomicU64::new(0),
@@ -64,17 +65,16 @@ impl OpenFile {
         &self.file
     }
 
-    /// Its place in the tree. `None`: it has no path.
+    /// Its place in the tree as it is now. `None`: it has no path.
     #[must_use]
-    #[inline]
-    pub fn place(&self) -> Option<&Place> {
-        self.place.as_ref()
+    pub fn place(&self) -> Option<Place> {
+        self.entry.as_ref().map(|entry| entry.place())
     }
 
     /// Its inode.
     #[must_use]
     pub fn inode(&self) -> Option<&InodeRef> {
-        self.place.as_ref().map(|place| &place.inode)
+        self.entry.as_ref().map(|entry| entry.inode())
     }
 
     /// Access mode and status flags, as `F_GETFL` gives them.
@@ -124,8 +124,8 @@ impl OpenFile {
     /// # Errors
     /// As fstat(2).
     pub fn metadata(&self) -> Result<Metadata, Errno> {
-        match &self.place {
-            Some(place) => place.inode.status(),
+        match self.inode() {
+            Some(inode) => inode.status(),
             None => self.file.metadata(),
         }
     }
@@ -291,8 +291,8 @@ impl OpenFile {
 
     #[inline]
     fn tell(&self, count: usize, what: Event) {
-        if let (true, Some(place)) = (count > 0, &self.place) {
-            inotify::on_place(place, what);
+        if let (true, Some(entry)) = (count > 0, &self.entry) {
+            inotify::on_entry(entry, what);
         }
     }
 
@@ -363,9 +363,9 @@ impl Drop for OpenFile {
                 locks.release_description(self.description());
             }
         }
-        if let Some(place) = &self.place {
+        if let Some(entry) = &self.entry {
             let wrote = self.flags().is_writable();
-            inotify::on_place(place, if wrote { Event::CLOSE_WRITE } else { Event::CLOSE_NOWRITE });
+            inotify::on_entry(entry, if wrote { Event::CLOSE_WRITE } else { Event::CLOSE_NOWRITE });
         }
         if !self.flags().contains(OpenFlags::PATH) {
             self.file.released();

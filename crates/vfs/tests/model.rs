@@ -417,7 +417,7 @@ fn set_length(open: &OpenFile, bytes: u64) -> Result<(), Errno> {
     if place.inode.kind() != FileType::Regular || open.writable().is_err() {
         return Err(Errno::EINVAL);
     }
-    truncate(&ROOT, place, bytes)
+    truncate(&ROOT, &place, bytes)
 }
 
 fn name() -> impl Strategy<Value = String> {

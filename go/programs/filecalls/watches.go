@@ -18,7 +18,10 @@ type watcher struct {
 }
 
 func (w *watcher) watch(path string) {
-	const events = syscall.IN_ALL_EVENTS &^ (syscall.IN_OPEN | syscall.IN_ACCESS | syscall.IN_CLOSE | syscall.IN_MODIFY)
+	w.watchFor(path, syscall.IN_ALL_EVENTS&^(syscall.IN_OPEN|syscall.IN_ACCESS|syscall.IN_CLOSE|syscall.IN_MODIFY))
+}
+
+func (w *watcher) watchFor(path string, events uint32) {
 	watch, err := syscall.InotifyAddWatch(w.fd, path, events)
 	check.NoError("inotify: watch "+path, err)
 	w.names[int32(watch)] = path[strings.LastIndexByte(path, '/')+1:]
@@ -32,6 +35,7 @@ func (w *watcher) seen() string {
 	}{
 		{syscall.IN_ATTRIB, "attributes"}, {syscall.IN_MOVED_FROM, "moved from"}, {syscall.IN_MOVED_TO, "moved to"},
 		{syscall.IN_CREATE, "made"}, {syscall.IN_DELETE, "removed"}, {syscall.IN_DELETE_SELF, "ended"},
+		{syscall.IN_MODIFY, "written"}, {syscall.IN_ACCESS, "read"}, {syscall.IN_CLOSE, "closed"},
 		{syscall.IN_MOVE_SELF, "moved"}, {syscall.IN_IGNORED, "ignored"}, {syscall.IN_ISDIR, "folder"},
 	}
 	buffer := make([]byte, 4096)

@@ -4,6 +4,7 @@ use super::content::Content;
 use super::directory::{BYTES_PER_ENTRY, Directory};
 use super::regular::Regular;
 use super::{MemoryFs, kind_of};
+use crate::entry::Entries;
 use crate::extras::Extras;
 use crate::file::File;
 use crate::flags::{NAME_MAX, Whence};
@@ -56,6 +57,7 @@ pub struct MemoryInode {
     pub(super) attributes: SpinLock<Attributes>,
     pub(super) body: Body,
     extras: Extras,
+    entries: Entries,
 }
 
 /// The wall clock now.
@@ -130,6 +132,7 @@ impl MemoryInode {
             attributes,
             body,
             extras: Extras::new(),
+            entries: Entries::default(),
         })
     }
 
@@ -336,6 +339,10 @@ impl Inode for MemoryInode {
 
     fn id(&self) -> InodeId {
         InodeId { device: self.fs.device, number: self.number }
+    }
+
+    fn entries(&self) -> Option<&Entries> {
+        Some(&self.entries)
     }
 
     fn extras(&self) -> Option<&Extras> {

@@ -397,7 +397,7 @@ impl Inode for PseudoInode {
             Entry::Descriptor { fd, info: false } => {
                 let open = self.open_file_of(fd)?;
                 Ok(match open.place() {
-                    Some(place) => LinkTarget::Inode(place.clone()),
+                    Some(place) => LinkTarget::Inode(place),
                     None => LinkTarget::File(Arc::clone(open.file())),
                 })
             }
