@@ -134,6 +134,7 @@ fn getdents(call: &Call<'_>, is_64: bool) -> Result<usize, Errno> {
     let from = open.with_offset(|offset| *offset);
     let mut records = Records { bytes: Vec::new(), room, is_64, full: false, next: from };
     collect(call, directory, from, &mut records)?;
+    open.touch();
     if records.bytes.is_empty() {
         return if records.full { Err(Errno::EINVAL) } else { Ok(0) };
     }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use base::{Errno, UserAddr, WallTime};
 use core::sync::atomic::Ordering;
 use vfs::access::{AccessMode, Powers, ROOT};
-use vfs::attributes::{set_owner, set_permissions, set_times, truncate};
+use vfs::attributes::{change_extras, set_owner, set_permissions, set_times, truncate};
 use vfs::extras::{ATTRIBUTE_BYTES_MAX, Extras};
 use vfs::{FileType, InodeRef, Place, Who};
 
@@ -310,11 +310,13 @@ fn setxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno
     value.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
     value.resize(length, 0);
     call.memory().read_bytes(call.address(2), &mut value)?;
-    let inode = place?.inode;
-    check_name(&call.asker(), &inode, &name, true)?;
+    let place = place?;
     let (create, replace) = (flags & CREATE != 0, flags & REPLACE != 0);
-    extras(&inode)?.set_attribute(&name, &value, create, replace)?;
-    Ok(0)
+    change_extras(&place, |extras| {
+        check_name(&call.asker(), &place.inode, &name, true)?;
+        extras.set_attribute(&name, &value, create, replace)
+    })
+    .map(|()| 0)
 }
 
 /// Copies a value out; a size of 0 only asks how long it is.
@@ -344,7 +346,10 @@ fn listxattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errn
 
 fn removexattr(call: &Call<'_>, place: Result<Place, Errno>) -> Result<usize, Errno> {
     let name = attribute_name(call, 1)?;
-    let inode = place?.inode;
-    check_name(&call.asker(), &inode, &name, true)?;
-    extras(&inode)?.remove_attribute(&name).map(|()| 0)
+    let place = place?;
+    change_extras(&place, |extras| {
+        check_name(&call.asker(), &place.inode, &name, true)?;
+        extras.remove_attribute(&name)
+    })
+    .map(|()| 0)
 }

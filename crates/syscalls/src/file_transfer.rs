@@ -156,7 +156,12 @@ fn read_offset(call: &Call<'_>, at: UserAddr) -> Result<Option<u64>, Errno> {
 fn send_some(from: &OpenFile, offset: u64, to: &OpenFile, limit: usize) -> Result<usize, Errno> {
     if is_regular(from) && from.metadata()?.bytes > 0 {
         let mut source = FileSource::new(&**from.file(), offset, limit)?;
-        return if source.remaining() == 0 { Ok(0) } else { to.write(&mut source) };
+        if source.remaining() == 0 {
+            return Ok(0);
+        }
+        let count = to.write(&mut source)?;
+        from.was_read(count);
+        return Ok(count);
     }
     // A file whose length is not known before (/proc, /dev/zero): by way of a buffer.
     let mut buffer = Vec::new();
@@ -500,6 +505,7 @@ fn copy_file_range(call: &Call<'_>) -> Result<usize, Errno> {
         0 => 0,
         _ => raised(call.thread, to.write_at(target_at, &mut source))?,
     };
+    from.was_read(count);
     call.thread.io.read(&Ok(count));
     call.thread.io.wrote(&Ok(count));
     for (open, at, offset) in [(&from, from_at, source_at), (&to, to_at, target_at)] {

@@ -272,6 +272,7 @@ fn file(
     if open.file().frame(offset / PAGE_SIZE, false).err() == Some(Errno::ENODEV) {
         return Err(Errno::ENODEV);
     }
+    open.touch();
     let backing = MappedFile::of_open(call.process(), &open)?;
     Ok(Content::File { backing, offset, shared, writable })
 }

@@ -1,6 +1,7 @@
 //! Calls that change an inode's attributes or length.
 
 use crate::access::{AccessMode, Who};
+use crate::extras::Extras;
 use crate::inode::{AttributeChange, Place};
 use crate::inotify::{self, Event};
 use crate::metadata::FileType;
@@ -14,6 +15,19 @@ fn change(place: &Place, change: &AttributeChange) -> Result<(), Errno> {
     place.inode.set_attributes(change)?;
     inotify::on_place(place, Event::ATTRIB);
     Ok(())
+}
+
+/// setxattr(2), removexattr(2): `how` changes what hangs on the inode.
+///
+/// # Errors
+/// `EROFS`; `EOPNOTSUPP`: nothing can hang there; those of `how`.
+pub fn change_extras(
+    place: &Place,
+    how: impl FnOnce(&Extras) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    writable(place)?;
+    how(place.inode.extras().ok_or(Errno::EOPNOTSUPP)?)?;
+    change(place, &AttributeChange::default())
 }
 
 /// chmod(2).

@@ -177,6 +177,9 @@ pub trait Inode: File {
         None
     }
 
+    /// A file or directory was looked into: that counts as an access.
+    fn touch(&self) {}
+
     /// What stat(2) tells.
     ///
     /// # Errors

@@ -172,7 +172,7 @@ impl OpenFile {
             *offset += count as u64;
             Ok(count)
         })?;
-        self.tell(count, Event::ACCESS);
+        self.was_read(count);
         Ok(count)
     }
 
@@ -217,7 +217,7 @@ impl OpenFile {
         self.positioned()?;
         let file = self.readable()?;
         let count = file.read(offset, sink)?;
-        self.tell(count, Event::ACCESS);
+        self.was_read(count);
         Ok(count)
     }
 
@@ -287,6 +287,23 @@ impl OpenFile {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.offset.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes of it were read, perhaps not by its own calls (sendfile).
+    #[inline]
+    pub fn was_read(&self, count: usize) {
+        self.touch();
+        self.tell(count, Event::ACCESS);
+    }
+
+    /// What it holds was looked at: that counts as an access, unless it was opened with `O_NOATIME`.
+    #[inline]
+    pub fn touch(&self) {
+        if let Some(inode) = self.inode()
+            && !self.flags().contains(OpenFlags::NOATIME)
+        {
+            inode.touch();
+        }
     }
 
     #[inline]

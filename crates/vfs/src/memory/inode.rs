@@ -251,11 +251,7 @@ impl File for MemoryInode {
 
     fn read(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize, Errno> {
         match &self.body {
-            Body::Regular(regular) => {
-                let count = regular.read(offset, sink)?;
-                self.touch_accessed();
-                Ok(count)
-            }
+            Body::Regular(regular) => regular.read(offset, sink),
             Body::Directory(_) => Err(Errno::EISDIR),
             _ => Err(Errno::EINVAL),
         }
@@ -341,6 +337,12 @@ impl Inode for MemoryInode {
         InodeId { device: self.fs.device, number: self.number }
     }
 
+    fn touch(&self) {
+        if matches!(self.body, Body::Regular(_) | Body::Directory(_)) {
+            self.touch_accessed();
+        }
+    }
+
     fn entries(&self) -> Option<&Entries> {
         Some(&self.entries)
     }
@@ -377,9 +379,7 @@ impl Inode for MemoryInode {
         from: u64,
         each: &mut dyn FnMut(DirectoryEntry<'_>) -> bool,
     ) -> Result<(), Errno> {
-        self.list_entries(from, each)?;
-        self.touch_accessed();
-        Ok(())
+        self.list_entries(from, each)
     }
 
     fn create(&self, name: &[u8], new: &NewInode<'_>) -> Result<InodeRef, Errno> {
@@ -413,7 +413,10 @@ impl Inode for MemoryInode {
 
     fn link_target(&self) -> Result<LinkTarget, Errno> {
         match &self.body {
-            Body::SymbolicLink(target) => Ok(LinkTarget::Path(target.to_vec())),
+            Body::SymbolicLink(target) => {
+                self.touch_accessed();
+                Ok(LinkTarget::Path(target.to_vec()))
+            }
             _ => Err(Errno::EINVAL),
         }
     }
