@@ -1,5 +1,6 @@
 //! Images that boot by themselves: each form, by the firmware that it is for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -87,17 +88,34 @@ pub(super) fn tests() -> Vec<Test> {
 
 /// An image of the test server, which listens on port 80; made once.
 pub(super) fn image(mode: &Mode, form: &str) -> Result<PathBuf> {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Not what a file is called: an earlier run may have had the same process id.
+    static MADE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let Mode::Machine { egg, .. } = mode else { bail!("images are for machines") };
     let elf = build::go("programs/httpserve", build::NEWEST, Variant::Stripped)?;
     let folder = build::target().join("vm-images");
     fs::create_dir_all(&folder)?;
+    if made.is_empty() {
+        remove_leftovers(&folder)?;
+    }
     let path = folder.join(format!("{}.{form}", std::process::id()));
-    if !path.is_file() {
+    if !made.contains(&path) {
         build_image(egg, form, &elf, &path)?;
+        made.insert(path.clone());
     }
     Ok(path)
+}
+
+/// Removes what runs that have ended left behind: their images are called by their process ids.
+fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let id = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
+        if id.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn build_image(egg: &Path, form: &str, elf: &Path, path: &Path) -> Result<()> {
