@@ -25,6 +25,9 @@ pub trait Backing: Send + Sync {
     /// (SIGBUS).
     fn frame(&self, page: u64, write: bool) -> Result<Frame, Errno>;
 
+    /// A page of it is about to be mapped for writing, with its own frame.
+    fn mapped_for_writing(&self) {}
+
     /// Which file this is.
     fn identity(&self) -> FileIdentity;
 

@@ -326,6 +326,9 @@ impl FilePlan {
 
 /// Gets one page from the file.
 fn fetch(plan: &FilePlan, file_page: u64) -> Result<Frame, FaultError> {
+    if plan.own && plan.protection.contains(PageProtection::WRITE) {
+        plan.backing.mapped_for_writing();
+    }
     plan.backing.frame(file_page, plan.own).map_err(|errno| match errno {
         Errno::ENOMEM => FaultError::OutOfMemory,
         _ => FaultError::Bus,

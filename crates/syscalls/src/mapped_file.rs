@@ -55,6 +55,10 @@ impl Backing for MappedFile {
         self.file.frame(page, write)
     }
 
+    fn mapped_for_writing(&self) {
+        self.file.mapped_for_writing();
+    }
+
     fn identity(&self) -> FileIdentity {
         self.identity
     }

@@ -86,6 +86,9 @@ pub trait File: Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// A page of it was mapped so that the program can write to it: that counts as a change.
+    fn mapped_for_writing(&self) {}
+
     /// How long a blocking read or write waits before it gives up with `EAGAIN` (`SO_RCVTIMEO`,
     /// `SO_SNDTIMEO`). `None`: for ever.
     fn time_limit(&self, _write: bool) -> Option<Duration> {

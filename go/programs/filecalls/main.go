@@ -45,7 +45,7 @@ func main() {
 		body func()
 	}{
 		{"poll", poll}, {"select", selects}, {"splice", splice}, {"record locks", recordLocks},
-		{"timerfd", timerfd}, {"memfd", memfd}, {"attributes", attributes}, {"inotify", inotify}, {"watches end", watchesEnd}, {"entries", entries},
+		{"timerfd", timerfd}, {"memfd", memfd}, {"attributes", attributes}, {"inotify", inotify}, {"watches end", watchesEnd}, {"entries", entries}, {"times", times},
 		{"openat2", openat2}, {"statx", statx}, {"descriptors", descriptors}, {"vectors", vectors},
 		{"rename", rename}, {"copy", copyRange}, {"blocking", blocking}, {"events", events},
 		{"sealed mappings", sealedMappings}, {"vector flags", vectorFlags}, {"folder as root", ownFolder},

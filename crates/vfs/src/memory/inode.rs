@@ -294,10 +294,11 @@ impl File for MemoryInode {
     fn frame(&self, page: u64, write: bool) -> Result<Frame, Errno> {
         let regular = self.regular().ok_or(Errno::ENODEV)?;
         let frame = regular.content.lock().frame(page, write)?;
-        if write {
-            self.touch_modified();
-        }
         frame.ok_or(Errno::ENXIO)
+    }
+
+    fn mapped_for_writing(&self) {
+        self.touch_modified();
     }
 
     fn truncate(&self, bytes: u64) -> Result<(), Errno> {
