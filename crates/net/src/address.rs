@@ -46,8 +46,8 @@ pub(crate) fn connect_address(
         (Family::V4, IpAddr::V4(ip)) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         (Family::V4, IpAddr::V4(ip)) => IpAddr::V4(ip),
         (Family::V4, IpAddr::V6(_)) => return Err(Errno::EAFNOSUPPORT),
-        // An IPv6 socket may be given an IPv4 address structure only to disconnect.
-        (Family::V6, IpAddr::V4(_)) => return Err(Errno::EAFNOSUPPORT),
+        // The structure is too short for IPv6.
+        (Family::V6, IpAddr::V4(_)) => return Err(Errno::EINVAL),
         (Family::V6, IpAddr::V6(ip)) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         (Family::V6, ip) => match route::unmap(ip) {
             IpAddr::V4(_) if v6_only => return Err(Errno::ENETUNREACH),

@@ -4,7 +4,7 @@ use crate::hash::{KeyedMap, KeyedState, give_room_back};
 use crate::slab::Id;
 use alloc::vec::Vec;
 use base::Errno;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// Ports given to sockets that ask for none (Linux: `net.ipv4.ip_local_port_range`).
 pub(crate) const EPHEMERAL: core::ops::RangeInclusive<u16> = 32_768..=60_999;
@@ -62,8 +62,9 @@ impl Binding {
 #[derive(Default)]
 struct Port {
     bindings: Vec<Binding>,
-    /// Connections on the port beside those of its bindings: accepted ones, and remains.
-    connections: usize,
+    /// Connections on the port beside those of its bindings, accepted ones and remains: on which address of ours, and
+    /// how many.
+    connections: Vec<(IpAddr, usize)>,
 }
 
 /// The ports of one protocol.
@@ -95,7 +96,8 @@ impl Ports {
         if let Some(row) = self.ports.get(&port) {
             let others = row.bindings.iter().filter(|other| other.socket != binding.socket);
             let taken = others.clone().any(|other| self.conflicts(&binding, other));
-            if taken || (row.connections > 0 && !binding.reuse_address && !binding.reuse_port) {
+            let connected = row.connections.iter().any(|(address, _)| binding.covers(*address));
+            if taken || (connected && !binding.reuse_address && !binding.reuse_port) {
                 return Err(Errno::EADDRINUSE);
             }
         }
@@ -115,7 +117,8 @@ impl Ports {
         for step in 0..count {
             let port = first + ((random.wrapping_add(step)) % count) as u16;
             let free = self.ports.get(&port).is_none_or(|row| {
-                row.connections == 0 && !row.bindings.iter().any(|other| binding.overlaps(other))
+                row.connections.is_empty()
+                    && !row.bindings.iter().any(|other| binding.overlaps(other))
             });
             if free {
                 self.bind(port, binding)?;
@@ -134,24 +137,34 @@ impl Ports {
     }
 
     fn drop_if_empty(&mut self, port: u16) {
-        if self.ports.get(&port).is_some_and(|row| row.bindings.is_empty() && row.connections == 0)
-        {
+        let is_empty = |row: &Port| row.bindings.is_empty() && row.connections.is_empty();
+        if self.ports.get(&port).is_some_and(is_empty) {
             self.ports.remove(&port);
             give_room_back(&mut self.ports);
         }
     }
 
     /// Counts a connection on the port.
-    pub(crate) fn connection_added(&mut self, port: u16) {
-        self.ports.entry(port).or_default().connections += 1;
+    pub(crate) fn connection_added(&mut self, local: SocketAddr) {
+        let connections = &mut self.ports.entry(local.port()).or_default().connections;
+        match connections.iter_mut().find(|(address, _)| *address == local.ip()) {
+            Some((_, count)) => *count += 1,
+            None => connections.push((local.ip(), 1)),
+        }
     }
 
     /// Uncounts it.
-    pub(crate) fn connection_removed(&mut self, port: u16) {
-        if let Some(row) = self.ports.get_mut(&port) {
-            row.connections = row.connections.saturating_sub(1);
+    pub(crate) fn connection_removed(&mut self, local: SocketAddr) {
+        if let Some(row) = self.ports.get_mut(&local.port())
+            && let Some(at) = row.connections.iter().position(|(address, _)| *address == local.ip())
+            && let Some((_, count)) = row.connections.get_mut(at)
+        {
+            *count -= 1;
+            if *count == 0 {
+                row.connections.swap_remove(at);
+            }
         }
-        self.drop_if_empty(port);
+        self.drop_if_empty(local.port());
     }
 
     /// True when a socket is bound to the port: connect(2) does not choose it.

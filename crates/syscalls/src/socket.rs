@@ -5,7 +5,7 @@ use crate::credentials::capability;
 use crate::file_io::outcome;
 use crate::files::{PathArgument, masked};
 use crate::process::{PROCESS_ID, Process};
-use crate::socket_address::{Address, Destination, family};
+use crate::socket_address::{Address, Destination, family, other_family};
 use crate::socket_file::{Kind, SocketFile};
 use crate::table::{Row, full, partial};
 use crate::trace::Argument::{self, Fd, Flags, Hex, Int, Name};
@@ -129,7 +129,8 @@ fn inet(call: &Call<'_>, family: Family, kind: u32, number: i32) -> Result<Kind,
         (kind::RAW, 1..=255) if !call.thread.identity.has(capability::NET_RAW) => Err(Errno::EPERM),
         (kind::RAW, 1..=255) => Ok(Kind::Raw(RawSocket::new(stack, family, number as u8, false))),
         (kind::STREAM | kind::DATAGRAM | kind::RAW, _) => Err(Errno::EPROTONOSUPPORT),
-        (kind::SEQPACKET, _) => Err(Errno::ESOCKTNOSUPPORT),
+        // Below SOCK_MAX of Linux.
+        (0..=10, _) => Err(Errno::ESOCKTNOSUPPORT),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -215,7 +216,7 @@ fn bind(call: &Call<'_>) -> Result<usize, Errno> {
         (Kind::Unix(unix), Address::Unix(name)) => bind_unix(call, unix, name)?,
         (Kind::Netlink(netlink), Address::Netlink(port, groups)) => netlink.bind(port, groups)?,
         (Kind::Unix(_) | Kind::Netlink(_), _) => return Err(Errno::EINVAL),
-        _ => return Err(Errno::EAFNOSUPPORT),
+        _ => return Err(other_family(socket, call.unsigned(2))),
     }
     Ok(0)
 }
@@ -308,7 +309,7 @@ fn connect(call: &Call<'_>) -> Result<Outcome, Errno> {
         }
         (Kind::Netlink(_), Address::Netlink(..)) => Ok(()),
         (Kind::Unix(_), _) => return Err(Errno::EINVAL),
-        _ => return Err(Errno::EAFNOSUPPORT),
+        _ => return Err(other_family(socket, call.unsigned(2))),
     };
     let waits = matches!(begun, Err(Errno::EINPROGRESS | Errno::EALREADY));
     if !waits || open.is_nonblocking() {

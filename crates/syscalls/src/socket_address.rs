@@ -1,6 +1,7 @@
 //! Socket addresses as structures of the program's memory.
 
 use crate::files::PathArgument;
+use crate::socket_file::SocketFile;
 use crate::thread::Thread;
 use abi::file::AT_FDCWD;
 use alloc::vec::Vec;
@@ -21,7 +22,7 @@ pub(crate) mod family {
 }
 
 /// Longest address (`struct sockaddr_storage`), in bytes.
-const STORAGE_BYTES: usize = 128;
+pub(crate) const STORAGE_BYTES: u32 = 128;
 const INET_BYTES: usize = 16;
 const INET6_BYTES: usize = 28;
 /// What IPv6 addresses were before they had a scope.
@@ -51,6 +52,13 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
+/// Why a socket of the internet refuses an address of `length` bytes and another family: Linux looks at the length
+/// first.
+pub(crate) fn other_family(socket: &SocketFile, length: u32) -> Errno {
+    let shortest = if socket.domain() == family::INET6 { INET6_BYTES_MIN } else { INET_BYTES };
+    if (length as usize) < shortest { Errno::EINVAL } else { Errno::EAFNOSUPPORT }
+}
+
 impl Address {
     /// Reads an address of `length` bytes.
     ///
@@ -58,10 +66,10 @@ impl Address {
     /// `EFAULT`. `EINVAL`: no such length. `EAFNOSUPPORT`: a family that eggos lacks.
     pub(crate) fn read(memory: &Mm, at: UserAddr, length: u32) -> Result<Self, Errno> {
         let length = usize::try_from(length.cast_signed()).map_err(|_| Errno::EINVAL)?;
-        if length > STORAGE_BYTES {
+        if length > STORAGE_BYTES as usize {
             return Err(Errno::EINVAL);
         }
-        let mut storage = [0; STORAGE_BYTES];
+        let mut storage = [0; STORAGE_BYTES as usize];
         let bytes = storage.get_mut(..length).unwrap_or_default();
         memory.read_bytes(at, bytes)?;
         Self::parse(bytes).map_err(|short| short.unwrap_or(Errno::EINVAL))

@@ -197,8 +197,12 @@ impl SocketFile {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.shutdown(how),
             Kind::Udp(udp) => udp.shutdown(how),
-            Kind::Unix(unix) => unix.shutdown(how),
-            Kind::Raw(_) | Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
+            Kind::Unix(unix) => {
+                unix.shutdown(how);
+                Ok(())
+            }
+            Kind::Raw(raw) => raw.peer_address().and(Err(Errno::EOPNOTSUPP)),
+            Kind::Netlink(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 

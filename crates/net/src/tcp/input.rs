@@ -67,8 +67,8 @@ impl Core {
     }
 
     pub(crate) fn tcp_forget_remains(&mut self, tuple: &Tuple) {
-        if let Some(port) = self.tcp.time_wait.remove(tuple) {
-            self.tcp.ports.connection_removed(port);
+        if let Some(local) = self.tcp.time_wait.remove(tuple) {
+            self.tcp.ports.connection_removed(local);
         }
     }
 
@@ -228,7 +228,7 @@ impl Core {
         child.role = Role::Connection(connection);
         let id = self.tcp.entries.insert(child);
         self.tcp.tuples.insert(tuple, id);
-        self.tcp.ports.connection_added(local.port());
+        self.tcp.ports.connection_added(local);
         if let Some(entry) = self.tcp.entries.get_mut(listener_id)
             && let Role::Listener(listener) = &mut entry.role
         {

@@ -32,7 +32,7 @@ use alloc::vec::Vec;
 use base::{Errno, Instant};
 use connection::{ACK_DELAY, Connection};
 use core::cmp::Reverse;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use multipath::Multipath;
 use options::Rings;
 use sched::{Notifier, PollEvents};
@@ -67,8 +67,10 @@ impl Tuple {
         Self { local: self.remote, remote: self.local, ports: self.ports.rotate_left(16) }
     }
 
-    pub(crate) fn local_port(&self) -> u16 {
-        (self.ports >> 16) as u16
+    /// This machine's end.
+    pub(crate) fn local(&self) -> SocketAddr {
+        let address = IpAddr::V6(Ipv6Addr::from_bits(self.local)).to_canonical();
+        SocketAddr::new(address, (self.ports >> 16) as u16)
     }
 }
 
@@ -250,13 +252,13 @@ impl Tcp {
         if let Some(mut record) = remains {
             record.counted = true;
             if !counted {
-                self.ports.connection_added(tuple.local_port());
+                self.ports.connection_added(tuple.local());
             }
-            if let Some(port) = self.time_wait.insert(tuple, record, now) {
-                self.ports.connection_removed(port);
+            if let Some(local) = self.time_wait.insert(tuple, record, now) {
+                self.ports.connection_removed(local);
             }
         } else if counted {
-            self.ports.connection_removed(tuple.local_port());
+            self.ports.connection_removed(tuple.local());
         }
     }
 

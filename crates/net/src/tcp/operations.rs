@@ -132,7 +132,7 @@ impl Engine {
         connection.linked = true;
         if bound.is_none() {
             connection.counted = true;
-            core.tcp.ports.connection_added(local.port());
+            core.tcp.ports.connection_added(local);
         }
         core.tcp.tuples.insert(tuple, id);
         core.tcp.counters.active_opens += 1;

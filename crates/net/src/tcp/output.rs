@@ -118,9 +118,9 @@ impl Engine {
                 Err(errno) => self.tcp_give_up(id, errno),
             }
         }
-        while let Some(port) = self.core.tcp.time_wait.expire(now) {
-            if let Some(port) = port {
-                self.core.tcp.ports.connection_removed(port);
+        while let Some(local) = self.core.tcp.time_wait.expire(now) {
+            if let Some(local) = local {
+                self.core.tcp.ports.connection_removed(local);
             }
         }
     }

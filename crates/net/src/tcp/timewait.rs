@@ -8,6 +8,7 @@ use super::segment::{Segment, before, flag};
 use crate::hash::{KeyedMap, KeyedState, give_room_back};
 use alloc::collections::VecDeque;
 use base::Instant;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 /// How long late segments are answered (Linux: `TCP_TIMEWAIT_LEN`), and how long the peer may
@@ -55,8 +56,13 @@ impl TimeWait {
         Self { records: KeyedMap::with_hasher(hash), order: VecDeque::new() }
     }
 
-    /// Adds a record. Returns the local port of one that had to go.
-    pub(crate) fn insert(&mut self, tuple: Tuple, mut record: Record, now: Instant) -> Option<u16> {
+    /// Adds a record. Returns the local end of one that had to go.
+    pub(crate) fn insert(
+        &mut self,
+        tuple: Tuple,
+        mut record: Record,
+        now: Instant,
+    ) -> Option<SocketAddr> {
         record.expires = now + LIFETIME;
         self.records.insert(tuple, record);
         self.order.push_back((record.expires, tuple));
@@ -77,16 +83,16 @@ impl TimeWait {
         self.records.contains_key(tuple)
     }
 
-    /// Forgets a record. Returns its local port if that was counted.
-    pub(crate) fn remove(&mut self, tuple: &Tuple) -> Option<u16> {
+    /// Forgets a record. Returns its local end if that was counted.
+    pub(crate) fn remove(&mut self, tuple: &Tuple) -> Option<SocketAddr> {
         let record = self.records.remove(tuple)?;
         give_room_back(&mut self.records);
-        record.counted.then_some(tuple.local_port())
+        record.counted.then(|| tuple.local())
     }
 
-    /// Forgets one record that is due. `None` when there is none; the port is as for
+    /// Forgets one record that is due. `None` when there is none; the local end is as for
     /// [`TimeWait::remove`].
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Option<u16>> {
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Option<SocketAddr>> {
         let (at, tuple) = *self.order.front()?;
         if at > now {
             return None;

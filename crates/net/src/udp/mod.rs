@@ -143,6 +143,8 @@ struct Entry {
     options: UdpOptions,
     notifier: Arc<Notifier>,
     local: Option<SocketAddr>,
+    /// The address that bind(2) gave it: it stays when the peer goes.
+    bound: Option<IpAddr>,
     remote: Option<SocketAddr>,
     queue: VecDeque<Datagram>,
     queued: usize,

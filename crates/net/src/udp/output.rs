@@ -191,6 +191,11 @@ fn destination(entry: &Entry, to: Option<SocketAddr>) -> Result<SocketAddr, Errn
     if to.port() == 0 {
         return Err(Errno::EINVAL);
     }
+    remote_address(entry, to)
+}
+
+/// Where an address that a program gives leads to.
+pub(super) fn remote_address(entry: &Entry, to: SocketAddr) -> Result<SocketAddr, Errno> {
     match (entry.family, to) {
         // Linux sends to an IPv4 address from an IPv6 socket.
         (Family::V6, SocketAddr::V4(_)) if entry.options.v6_only => Err(Errno::ENETUNREACH),

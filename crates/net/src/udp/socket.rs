@@ -1,8 +1,8 @@
 //! UDP sockets as the system calls see them. No call sleeps.
 
-use super::output::{PAYLOAD_MAX_V6, Packet};
+use super::output::{PAYLOAD_MAX_V6, Packet, remote_address};
 use super::{Entry, Received, SendOptions, UdpFailure, UdpOptions};
-use crate::address::{bind_address, connect_address, scope_of, shown, unspecified};
+use crate::address::{bind_address, scope_of, shown, unspecified};
 use crate::engine::Engine;
 use crate::filter::Filter;
 use crate::ports::{Binding, Family};
@@ -46,6 +46,7 @@ impl UdpSocket {
             failures: VecDeque::new(),
             receive_shutdown: false,
             send_shutdown: false,
+            bound: None,
             groups: Vec::new(),
             filter: None,
             pieces: None,
@@ -76,7 +77,12 @@ impl UdpSocket {
     /// # Errors
     /// `EINVAL`: bound already. `EADDRINUSE`. `EADDRNOTAVAIL`: not an address of ours.
     pub fn bind(&self, address: SocketAddr) -> Result<(), Errno> {
-        self.stack.enter(|engine| engine.udp_bind(self.id, Some(address)))
+        self.stack.enter(|engine| {
+            engine.udp_bind(self.id, Some(address))?;
+            let entry = engine.core.udp.get(self.id)?;
+            entry.bound = entry.local.map(|local| local.ip());
+            Ok(())
+        })
     }
 
     /// connect(2): where datagrams go, and from where they are taken. `None`: anywhere again.
@@ -189,13 +195,10 @@ impl UdpSocket {
     /// `ENOTCONN`: not connected (the shutdown happens all the same, as on Linux).
     pub fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
         self.look(|entry| {
-            if entry.remote.is_none() {
-                return Err(Errno::ENOTCONN);
-            }
             entry.receive_shutdown |= how.reads();
             entry.send_shutdown |= how.writes();
             entry.notifier.notify(PollEvents::IN | PollEvents::OUT | PollEvents::RDHUP);
-            Ok(())
+            entry.remote.map(|_| ()).ok_or(Errno::ENOTCONN)
         })?
     }
 
@@ -346,9 +349,17 @@ impl Engine {
         let entry = core.udp.entries.get_mut(id).ok_or(Errno::EBADF)?;
         let Some(address) = address else {
             entry.remote = None;
+            match (&mut entry.local, entry.bound) {
+                (Some(local), Some(bound)) => local.set_ip(bound),
+                (Some(local), None) => {
+                    core.udp.ports.unbind(local.port(), id);
+                    entry.local = None;
+                }
+                (None, _) => {}
+            }
             return Ok(());
         };
-        let remote = connect_address(entry.family, entry.options.v6_only, address)?;
+        let remote = remote_address(entry, address)?;
         if core.routing.is_broadcast(remote.ip()) && !entry.options.broadcast {
             return Err(Errno::EACCES);
         }

@@ -118,8 +118,11 @@ impl UnixSocket {
     /// Binds to an abstract name, or (`None`) to one that is made up.
     ///
     /// # Errors
-    /// `EINVAL`: has a name. `EADDRINUSE`.
+    /// `EINVAL`: has a name and is to have another. `EADDRINUSE`.
     pub fn bind_abstract(self: &Arc<Self>, name: Option<Box<[u8]>>) -> Result<(), Errno> {
+        if name.is_none() && self.is_bound() {
+            return Ok(());
+        }
         let name = name.unwrap_or_else(|| self.space.automatic_name());
         self.bind(Key::Abstract(name.clone()), UnixName::Abstract(name))
     }
@@ -279,16 +282,10 @@ impl UnixSocket {
         self.space.find(&target.key())
     }
 
-    /// shutdown(2).
-    ///
-    /// # Errors
-    /// `ENOTCONN`: a connection that never was.
-    pub fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
+    /// shutdown(2), also of a socket that has no peer.
+    pub fn shutdown(&self, how: Shutdown) {
         let peer = {
             let mut state = self.state.lock();
-            if self.kind.connects() && !state.was_connected && state.listener.is_none() {
-                return Err(Errno::ENOTCONN);
-            }
             state.receive_over |= how.reads();
             state.send_over |= how.writes();
             state.peer.as_ref().and_then(Weak::upgrade)
@@ -308,7 +305,6 @@ impl UnixSocket {
                 PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP,
             );
         }
-        Ok(())
     }
 
     /// The last descriptor was closed.

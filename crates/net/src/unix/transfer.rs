@@ -116,12 +116,16 @@ impl UnixSocket {
 
     pub(super) fn receiver(&self, to: Option<&UnixTarget>) -> Result<(Arc<Self>, UnixName), Errno> {
         let mut state = self.state.lock();
+        // The writer of a stream does not learn that the peer lost data: that is told to the reader.
+        if self.kind == UnixKind::Stream && state.send_over {
+            return Err(Errno::EPIPE);
+        }
         if let Some(error) = state.error.take() {
-            // A writer learns of a lost peer in its own words.
-            return Err(if error == Errno::ECONNRESET { Errno::EPIPE } else { error });
+            return Err(error);
         }
         let from = state.name.clone();
-        if let Some(target) = to {
+        // A connection of packets has its peer: an address is ignored.
+        if let Some(target) = to.filter(|_| self.kind != UnixKind::Packets) {
             if self.kind.connects() {
                 return Err(if state.was_connected { Errno::EISCONN } else { Errno::EOPNOTSUPP });
             }

@@ -3,14 +3,15 @@
 use super::{HEADER_BYTES, MESSAGES_MAX, MessageHeader, VECTOR_ENTRY_BYTES, flag, is_nonblocking};
 use crate::call::{Call, Failure, Outcome, Restart};
 use crate::files::{deadline_of, raise_for};
-use crate::socket_address::{Address, Destination};
+use crate::socket_address::{Address, Destination, STORAGE_BYTES, other_family};
 use crate::socket_control::read_control;
-use crate::socket_file::{Extra, SocketFile};
+use crate::socket_file::{Extra, Kind, SocketFile};
 use crate::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, UserAddr};
 use mm::{MAXIMUM_TRANSFER, Mm, Piece, UserSource};
+use net::UnixKind;
 use vfs::OpenFile;
 
 /// A message on its way out.
@@ -135,6 +136,33 @@ async fn send_rest(
     }
 }
 
+/// Where a message is to go. Sockets that have their peer do not look at the address.
+fn destination(
+    thread: &Thread,
+    socket: &SocketFile,
+    at: UserAddr,
+    length: u32,
+) -> Result<Option<Destination>, Errno> {
+    let address = Address::read(&thread.process.memory, at, length);
+    match &socket.kind {
+        Kind::Tcp(_) => match address {
+            Err(errno) if errno == Errno::EFAULT || length > STORAGE_BYTES => Err(errno),
+            _ => Ok(None),
+        },
+        Kind::Udp(_) | Kind::Raw(_)
+            if matches!(address, Ok(Address::Unix(_) | Address::Netlink(..))) =>
+        {
+            Err(other_family(socket, length))
+        }
+        Kind::Unix(unix) if unix.kind() == UnixKind::Packets => address.map(|_| None),
+        Kind::Unix(unix) if unix.kind() == UnixKind::Stream => {
+            address?;
+            Err(unix.peer_name().map_or(Errno::EOPNOTSUPP, |_| Errno::EISCONN))
+        }
+        _ => Destination::of(thread, address?).map(Some),
+    }
+}
+
 pub(super) fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
     let open = call.open_file(0)?;
     SocketFile::of(&open)?;
@@ -142,8 +170,7 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Outcome, Errno> {
     let to = if call.address(4).is_null() {
         None
     } else {
-        let address = Address::read(call.memory(), call.address(4), call.unsigned(5))?;
-        Some(Destination::of(call.thread, address)?)
+        destination(call.thread, SocketFile::of(&open)?, call.address(4), call.unsigned(5))?
     };
     let bytes = call.size(2).min(MAXIMUM_TRANSFER);
     let pieces = alloc::vec![Piece { address: call.address(1), bytes }];
@@ -165,8 +192,7 @@ fn read_outgoing(
     let to = if header.name == 0 || header.name_length == 0 {
         None
     } else {
-        let address = Address::read(memory, UserAddr(header.name), header.name_length)?;
-        Some(Destination::of(thread, address)?)
+        destination(thread, socket, UserAddr(header.name), header.name_length)?
     };
     let count = usize::try_from(header.piece_count).map_err(|_| Errno::EMSGSIZE)?;
     let pieces = memory.read_pieces(UserAddr(header.pieces), count)?;
