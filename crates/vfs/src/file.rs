@@ -69,7 +69,7 @@ pub trait File: Send + Sync {
 
     /// What the file is ready for now.
     fn poll(&self) -> PollEvents {
-        PollEvents::IN | PollEvents::OUT
+        PollEvents::READABLE | PollEvents::WRITABLE
     }
 
     /// Who tells when that changes. `None`: always ready, and epoll_ctl refuses it with `EPERM`.

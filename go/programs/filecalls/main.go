@@ -148,6 +148,11 @@ func poll() {
 	check.Equal("poll: hang-up", fds[0].revents, int16(0x10))
 	check.Equal("poll: a closed one", call(syscall.SYS_POLL, address(fds), 2, 0), 2)
 	check.Equal("poll: is not valid", fds[1].revents, int16(0x20))
+	regular := file("polled", "")
+	fds[0] = pollFd{int32(regular), 0x145, 0}
+	check.Equal("poll: a file is always ready", call(syscall.SYS_POLL, address(fds), 1, 0), 1)
+	check.Equal("poll: by all names", fds[0].revents, int16(0x145))
+	syscall.Close(regular)
 	fds[0].fd = -1
 	fds[1].fd = -1
 	check.Equal("poll: negative ones are skipped", call(syscall.SYS_POLL, address(fds), 2, 0), 0)
