@@ -65,11 +65,13 @@ pub(crate) struct Link {
 pub(crate) struct Looped {
     pub(crate) buffer: Vec<u8>,
     pub(crate) bytes: usize,
+    /// The interface that it is said to come from: of a group's, the one that it was sent by.
+    pub(crate) link: LinkId,
 }
 
 impl From<Vec<u8>> for Looped {
     fn from(buffer: Vec<u8>) -> Self {
-        Self { bytes: buffer.len(), buffer }
+        Self { bytes: buffer.len(), buffer, link: LinkId::LOOPBACK }
     }
 }
 
@@ -304,14 +306,16 @@ impl Engine {
             }
             for _ in 0..BURST {
                 let Some(looped) = self.core.loopback.pop_front() else { break };
-                let Looped { buffer, bytes } = looped;
+                let Looped { buffer, bytes, link } = looped;
                 idle = false;
-                let counters = &mut self.core.loopback_counters;
-                counters.received_packets += 1;
-                counters.received_bytes += bytes as u64;
-                counters.sent_packets += 1;
-                counters.sent_bytes += bytes as u64;
-                self.core.loopback_input(buffer.get(..bytes).unwrap_or_default());
+                if link == LinkId::LOOPBACK {
+                    let counters = &mut self.core.loopback_counters;
+                    counters.received_packets += 1;
+                    counters.received_bytes += bytes as u64;
+                    counters.sent_packets += 1;
+                    counters.sent_bytes += bytes as u64;
+                }
+                self.core.looped_input(link, buffer.get(..bytes).unwrap_or_default());
                 self.core.recycle(buffer);
             }
             if idle {

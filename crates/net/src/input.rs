@@ -150,10 +150,13 @@ impl Core {
             || (to.is_multicast() && self.udp.is_member(link, to))
     }
 
-    /// A packet that we sent to ourselves.
-    pub(crate) fn loopback_input(&mut self, bytes: &[u8]) {
-        if let Some(packet) = wire::parse(bytes) {
-            self.deliver(LinkId::LOOPBACK, &packet, true);
+    /// A packet that we sent to ourselves, or to a group by an interface on which we may be members.
+    pub(crate) fn looped_input(&mut self, link: LinkId, bytes: &[u8]) {
+        if let Some(packet) = wire::parse(bytes)
+            && (link == LinkId::LOOPBACK && !packet.to.is_multicast()
+                || self.is_group(link, packet.to))
+        {
+            self.deliver(link, &packet, true);
         }
     }
 

@@ -99,6 +99,14 @@ impl Routing {
         address.is_loopback() || self.addresses.iter().any(|own| own.address == address)
     }
 
+    /// The interface that has this address.
+    pub(crate) fn link_of(&self, address: IpAddr) -> Option<LinkId> {
+        if address.is_loopback() {
+            return Some(LinkId::LOOPBACK);
+        }
+        self.addresses.iter().find(|own| own.address == address).map(|own| own.link)
+    }
+
     /// True for the limited broadcast address and those of our networks.
     pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
         let IpAddr::V4(v4) = address else { return false };

@@ -6,7 +6,7 @@ mod common;
 use base::Errno;
 use base::io::{SliceSink, SliceSource};
 use common::{Faults, World, v4, v6};
-use net::{Family, RawSocket, Received, SendOptions, Stack, UdpSocket};
+use net::{Family, LinkId, RawSocket, Received, SendOptions, Stack, UdpOptions, UdpSocket};
 use sched::PollEvents;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -177,6 +177,57 @@ fn connected_sockets_hear_their_peer_only() {
     world.run(3_000);
     assert_eq!(receive(&server, 1).unwrap().1.from, v4(0, 1000));
     assert_eq!(receive(&server, 1).err(), Some(Errno::EAGAIN));
+}
+
+/// What is sent to a group comes back by the interface that it left by, to its members there and to who is bound
+/// without having joined.
+#[test]
+fn a_group_has_members_in_the_senders_machine() {
+    let world = World::new(9);
+    let stack = &world.stacks[0];
+    let shared = |options: &mut UdpOptions| options.reuse_address = true;
+    let open = || {
+        let socket = UdpSocket::new(stack, Family::V4);
+        socket.set_options(shared);
+        socket.bind("0.0.0.0:5353".parse().unwrap()).unwrap();
+        socket
+    };
+    let (member, other, only_own) = (open(), open(), open());
+    only_own.set_options(|options| options.multicast_all = false);
+    let sender = bound(stack, "0.0.0.0:0");
+    let group: SocketAddr = "224.0.0.251:5353".parse().unwrap();
+    let comes = |to: &UdpSocket| receive(to, 10).map(|got| (got.0, got.1.link)).ok();
+    let say = |what: &[u8]| {
+        send(&sender, what, Some(group)).unwrap();
+        world.run(100);
+    };
+    say(b"1");
+    assert!(comes(&member).is_none(), "nobody has joined");
+    member.group(group.ip(), None, true).unwrap();
+    say(b"2");
+    let (bytes, link) = comes(&member).unwrap();
+    assert_eq!(bytes, b"2");
+    assert_ne!(link, LinkId::LOOPBACK);
+    assert_eq!(comes(&other), Some((b"2".to_vec(), link)));
+    assert!(comes(&only_own).is_none());
+    only_own.group(group.ip(), None, true).unwrap();
+    // More than one packet holds.
+    say(&[7; 5000]);
+    assert_eq!(receive(&member, 9000).unwrap().0, [7; 5000]);
+    assert_eq!(receive(&only_own, 9000).unwrap().0, [7; 5000]);
+    // Another interface has members of its own.
+    sender.set_options(|options| options.multicast_link = Some(LinkId::LOOPBACK));
+    while comes(&other).is_some() {}
+    say(b"4");
+    assert!(comes(&member).is_none());
+    member.group(group.ip(), Some(LinkId::LOOPBACK), true).unwrap();
+    say(b"5");
+    assert_eq!(comes(&member), Some((b"5".to_vec(), LinkId::LOOPBACK)));
+    assert!(comes(&only_own).is_none());
+    sender.set_options(|options| options.multicast_link = None);
+    sender.set_options(|options| options.multicast_loop = false);
+    say(b"6");
+    assert!(comes(&member).is_none());
 }
 
 #[test]

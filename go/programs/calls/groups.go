@@ -30,6 +30,7 @@ func groups() {
 		check.That("groups: joined "+row.group, member())
 		if group.To4() != nil {
 			byAddress(socket, group)
+			said(row.network, group, loopback)
 		}
 		socket.Close()
 		// Another thread may hold the socket for a moment.
@@ -56,4 +57,28 @@ func byAddress(socket *net.UDPConn, group net.IP) {
 		request.Interface = [4]byte{127, 0, 0, 1}
 		check.NoError("groups: join by address", change(syscall.IP_ADD_MEMBERSHIP))
 	}))
+}
+
+// said sends to a group from an address of the loopback: by that interface it comes to all who have joined.
+func said(network string, group net.IP, loopback *net.Interface) {
+	const port = 5399
+	own := net.IPv4(127, 0, 0, 1)
+	var members []*net.UDPConn
+	for i := 0; i < 2; i++ {
+		member, err := net.ListenMulticastUDP(network, loopback, &net.UDPAddr{IP: group, Port: port})
+		check.Must("groups: a member", err)
+		defer member.Close()
+		members = append(members, member)
+	}
+	sender, err := net.ListenUDP(network, &net.UDPAddr{IP: own})
+	check.Must("groups: a sender", err)
+	defer sender.Close()
+	_, err = sender.WriteToUDP([]byte("all"), &net.UDPAddr{IP: group, Port: port})
+	check.NoError("groups: say", err)
+	for _, member := range members {
+		bytes := make([]byte, 10)
+		member.SetReadDeadline(time.Now().Add(patience))
+		n, from, err := member.ReadFromUDP(bytes)
+		check.That("groups: hear", err == nil && string(bytes[:n]) == "all" && from.IP.Equal(own), n, from, err)
+	}
 }

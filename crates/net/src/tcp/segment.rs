@@ -3,6 +3,7 @@
 use crate::checksum;
 use crate::engine::Looped;
 use crate::neighbor::Mac;
+use crate::route::LinkId;
 use crate::spare::Spare;
 use crate::wire::{self, ETHERNET_BYTES, Header, IPV4_BYTES, IPV6_BYTES, TCP_BYTES, protocol};
 use alloc::collections::VecDeque;
@@ -298,7 +299,7 @@ impl TxToken for Transmit<'_, '_> {
                 let result = f(packet);
                 sent.note(packet.get_mut(header_bytes(ipv6)..).unwrap_or_default());
                 finish_header(packet, ipv6);
-                queue.push_back(Looped { buffer, bytes: length });
+                queue.push_back(Looped { buffer, bytes: length, link: LinkId::LOOPBACK });
                 result
             }
             Way::Later { packets, spare } => {

@@ -138,8 +138,10 @@ impl Udp {
         for at in 0..count {
             let Some(binding) = self.ports.bindings(port).get(at).copied() else { break };
             let Some(entry) = self.entries.get(binding.socket) else { continue };
-            let member =
-                !to.is_multicast() || entry.groups.contains(&(link, to)) || entry.groups.is_empty();
+            // Also what others of this machine are members for (IP_MULTICAST_ALL).
+            let member = !to.is_multicast()
+                || entry.options.multicast_all
+                || entry.groups.contains(&(link, to));
             // Bound to one unicast address: no group or broadcast reaches it.
             let fits = match binding.address {
                 Some(own) => own == to,

@@ -44,6 +44,8 @@ pub struct UdpOptions {
     pub multicast_loop: bool,
     /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`.
     pub multicast_link: Option<LinkId>,
+    /// `IP_MULTICAST_ALL`, `IPV6_MULTICAST_ALL`: datagrams also of groups that only other sockets have joined.
+    pub multicast_all: bool,
     /// `IP_TOS`, `IPV6_TCLASS`.
     pub traffic_class: u8,
     /// `UDP_SEGMENT`: what is sent is cut into datagrams of this many bytes; 0: one datagram.
@@ -70,6 +72,7 @@ impl Default for UdpOptions {
             multicast_hop_limit: 1,
             multicast_loop: true,
             multicast_link: None,
+            multicast_all: true,
             traffic_class: 0,
             segment_bytes: 0,
             corked: false,

@@ -3,7 +3,7 @@
 use super::Entry;
 use crate::address::connect_address;
 use crate::checksum;
-use crate::engine::{Core, Engine};
+use crate::engine::{Core, Engine, Looped};
 use crate::ports::Family;
 use crate::route::{Hop, LinkId};
 use crate::slab::Id;
@@ -223,18 +223,21 @@ impl Core {
             return Err(Errno::EACCES);
         }
         let group_link = entry.options.multicast_link.filter(|_| multicast);
-        let scope = options.link.or(crate::address::scope_of(remote)).or(group_link);
-        let scope = scope.filter(|link| *link != LinkId::LOOPBACK);
-        let hop = match self.routing.lookup(to, scope) {
-            Err(_) if multicast || options.link == Some(LinkId::LOOPBACK) => {
-                Hop { link: LinkId::LOOPBACK, via: to, source: loopback_of(to) }
-            }
-            other => other?,
-        };
         let local = entry.local.ok_or(Errno::EINVAL)?;
         let bound = Some(local.ip()).filter(|ip| !ip.is_unspecified());
         let asked = options.source.filter(|ip| !ip.is_unspecified());
-        let from = asked.or(bound).unwrap_or(hop.source);
+        let own = asked.or(bound);
+        // A group of IPv4 is reached by the interface that has the address.
+        let of_own = own.filter(|own| multicast && own.is_ipv4());
+        let own_link = of_own.and_then(|own| self.routing.link_of(own));
+        let scope = options.link.or(crate::address::scope_of(remote)).or(group_link).or(own_link);
+        let by_loopback = Hop { link: LinkId::LOOPBACK, via: to, source: loopback_of(to) };
+        let hop = match self.routing.lookup(to, scope.filter(|link| *link != LinkId::LOOPBACK)) {
+            _ if multicast && scope == Some(LinkId::LOOPBACK) => by_loopback,
+            Err(_) if multicast || options.link == Some(LinkId::LOOPBACK) => by_loopback,
+            other => other?,
+        };
+        let from = own.unwrap_or(hop.source);
         if from.is_ipv4() != to.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
@@ -305,11 +308,14 @@ impl Core {
         let sum = !checksum::fold(checksum::sum(datagram, pseudo));
         // Zero would mean that there is none.
         wire::put_u16(datagram, 6, if sum == 0 { 0xffff } else { sum });
+        let link = plan.hop.link;
+        if plan.loops && link != LinkId::LOOPBACK {
+            let mut buffer = packet.clone();
+            plan.header.write(&mut buffer, UDP_BYTES + length, 0, 0x4000);
+            self.loopback.push_back(Looped { bytes: buffer.len(), buffer, link });
+        }
         if total <= mtu {
             plan.header.write(&mut packet, UDP_BYTES + length, 0, 0x4000);
-            if plan.loops && plan.hop.link != LinkId::LOOPBACK {
-                self.loopback.push_back(packet.clone().into());
-            }
             self.later.push((plan.hop, packet));
             return Ok(());
         }
