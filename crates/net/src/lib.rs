@@ -47,7 +47,8 @@ pub use raw::{RawOptions, RawSocket};
 pub use route::{Assigned, LinkId, Route};
 pub use stack::{Counters, InterfaceInfo, Stack, StackConfig};
 pub use tcp::{
-    MultipathInfo, SOMAXCONN, Shutdown, TcpCounters, TcpInfo, TcpOptions, TcpSocket, TcpState,
+    MultipathInfo, SOMAXCONN, Shutdown, TcpCounters, TcpDetails, TcpInfo, TcpOptions, TcpSocket,
+    TcpState,
 };
 pub use udp::{Received, SendOptions, UdpCounters, UdpFailure, UdpOptions, UdpSocket};
 pub use unix::{Right, UnixKind, UnixName, UnixReceived, UnixSocket, UnixSpace, UnixTarget};

@@ -267,6 +267,23 @@ impl Stack {
         all
     }
 
+    /// There is this interface.
+    #[must_use]
+    pub fn has_link(&self, link: LinkId) -> bool {
+        (link.0 as usize) <= self.engine.lock().links.len()
+    }
+
+    /// Largest packet on the way to `to`, in bytes; 0: there is no way.
+    #[must_use]
+    pub fn mtu_to(&self, to: IpAddr) -> usize {
+        let engine = self.engine.lock();
+        let hop = engine.core.routing.lookup(to.to_canonical(), None);
+        hop.map_or(0, |hop| match hop.link {
+            LinkId::LOOPBACK => LOOPBACK_TOLD,
+            link => engine.core.mtu(link),
+        })
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -294,6 +311,9 @@ impl Stack {
     }
 }
 
+/// What the loopback says, in bytes: as Linux, and one more than a packet of IPv4 can have.
+const LOOPBACK_TOLD: usize = 65_536;
+
 fn loopback(counters: LinkCounters) -> InterfaceInfo {
     use core::net::{Ipv4Addr, Ipv6Addr};
     let address = |address: IpAddr, prefix| Assigned { link: LinkId::LOOPBACK, address, prefix };
@@ -301,7 +321,7 @@ fn loopback(counters: LinkCounters) -> InterfaceInfo {
         link: LinkId::LOOPBACK,
         name: String::from("lo"),
         mac: [0; 6],
-        mtu: 65_536,
+        mtu: LOOPBACK_TOLD,
         addresses: alloc::vec![
             address(Ipv4Addr::LOCALHOST.into(), 8),
             address(Ipv6Addr::LOCALHOST.into(), 128),

@@ -1,5 +1,6 @@
 //! One TCP connection: an engine socket in a set of its own, and what Linux keeps beside it.
 
+use super::details::RoundTrips;
 use super::options::{Ring, TcpOptions};
 use super::segment::{Segment, Sent, before, flag};
 use super::shortcut::Outlet;
@@ -18,8 +19,8 @@ use smoltcp::socket::tcp::{self, CongestionControl, State};
 const DATA_TIMEOUT: Duration = Duration::from_secs(924);
 /// The same when no descriptor is left (Linux: `tcp_orphan_retries`).
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(100);
-/// How long connect(2) tries (Linux: `tcp_syn_retries` = 6).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+/// The longest pause between two SYNs (Linux: `TCP_RTO_MAX`), in seconds.
+const SYN_PAUSE_MAX: u64 = 120;
 /// How long a half-open connection waits (Linux: `tcp_synack_retries` = 5).
 const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(63);
 /// How long an orphan waits for the peer's FIN (`net.ipv4.tcp_fin_timeout`).
@@ -77,16 +78,24 @@ pub(crate) struct Connection {
     /// The three-way handshake was completed.
     pub(crate) established: bool,
     pub(crate) created: Instant,
-    last_heard: Instant,
+    pub(super) last_heard: Instant,
+    /// When something new was sent last.
+    pub(super) last_sent: Instant,
+    pub(super) trips: RoundTrips,
+    /// Segments so far: sent, among them for a second time, and received.
+    pub(super) segments_sent: u32,
+    pub(super) segments_again: u32,
+    pub(super) segments_received: u32,
     /// Since when data (or a FIN) waits to be acknowledged.
     stalled_since: Option<Instant>,
-    probes: u32,
+    pub(super) probes: u32,
     /// The last segment told of no room.
     peer_is_full: bool,
     sent: Sent,
-    reno: bool,
+    /// Something was lost, and the engine controls congestion since.
+    pub(super) reno: bool,
     /// The highest acknowledgement that came.
-    acknowledged: Option<u32>,
+    pub(super) acknowledged: Option<u32>,
     /// Where the peer's FIN is, when it came before data that is still missing.
     fin_at: Option<u32>,
     /// The acknowledgement and window that the engine was last given.
@@ -141,6 +150,11 @@ impl Connection {
             established: false,
             created: now,
             last_heard: now,
+            last_sent: now,
+            trips: RoundTrips::default(),
+            segments_sent: 0,
+            segments_again: 0,
+            segments_received: 0,
             stalled_since: None,
             probes: 0,
             peer_is_full: false,
@@ -220,6 +234,7 @@ impl Connection {
     /// for a loss, finds no data to send again, and stops its retransmission timer.
     pub(crate) fn arriving(&mut self, segment: &Segment, now: Instant) -> bool {
         self.last_heard = now;
+        self.segments_received = self.segments_received.wrapping_add(1);
         self.peer_is_full = segment.window == 0;
         if self.probes > 0 {
             self.probes = 0;
@@ -236,6 +251,7 @@ impl Connection {
         let newer = |old: u32| before(old, segment.acknowledgement);
         if segment.has(flag::ACK) && self.acknowledged.is_none_or(newer) {
             self.acknowledged = Some(segment.acknowledgement);
+            self.trips.acknowledged(segment.acknowledgement, now);
             self.urgent_end = self.urgent_end.filter(|end| before(segment.acknowledgement, *end));
         }
         true
@@ -366,14 +382,21 @@ impl Connection {
     }
 
     /// Segments went out.
-    pub(crate) fn departed(&mut self, sent: &Sent) {
+    pub(crate) fn departed(&mut self, sent: &Sent, now: Instant) {
         if sent.count == 0 {
             return;
+        }
+        self.segments_sent = self.segments_sent.wrapping_add(sent.count);
+        self.segments_again = self.segments_again.wrapping_add(sent.again);
+        if sent.again > 0 {
+            self.trips.forget();
         }
         if let Some(end) = sent.highest
             && self.sent.highest.is_none_or(|highest| before(highest, end))
         {
             self.sent.highest = Some(end);
+            self.last_sent = now;
+            self.trips.sent(end, now);
         }
         self.first = self.first.or(sent.acknowledgement);
         self.start = self.start.or(sent.start);
@@ -383,21 +406,25 @@ impl Connection {
             self.answered = Some((acknowledgement, room));
         }
         self.sent.small_end = sent.small_end;
-        if sent.retransmitted && !self.reno {
+        if sent.again > 0 && !self.reno {
             // The path loses: from now on, slow start and congestion avoidance.
             self.reno = true;
             self.socket_mut().set_congestion_control(CongestionControl::Reno);
         }
     }
 
+    /// Bytes of data in the largest segment of a link.
+    pub(super) fn largest_segment(&self, mtu: usize) -> usize {
+        mtu.saturating_sub(if self.remote.is_ipv4() { 40 } else { 60 })
+    }
+
     /// What went out before, so that the next segments are compared with it.
     pub(crate) fn sent_before(&self, mtu: usize) -> Sent {
-        let headers = if self.remote.is_ipv4() { 40 } else { 60 };
         Sent {
             highest: self.sent.highest,
             small_end: self.sent.small_end,
             urgent_end: self.urgent_end,
-            largest: mtu.saturating_sub(headers) as u32,
+            largest: self.largest_segment(mtu) as u32,
             ..Sent::default()
         }
     }
@@ -453,7 +480,10 @@ impl Connection {
     /// When the connection is given up, as things are.
     fn give_up_at(&self, options: &TcpOptions, open: bool) -> Option<Instant> {
         match self.socket().state() {
-            State::SynSent => Some(self.created + options.user_timeout.unwrap_or(CONNECT_TIMEOUT)),
+            State::SynSent => {
+                let patience = || connect_timeout(options.syn_retries);
+                Some(self.created + options.user_timeout.unwrap_or_else(patience))
+            }
             State::SynReceived => Some(self.created + HALF_OPEN_TIMEOUT),
             State::FinWait2 if !open => Some(self.last_heard + FIN_TIMEOUT),
             _ => {
@@ -503,5 +533,25 @@ impl Connection {
             self.probes += 1;
         }
         Ok(())
+    }
+}
+
+/// How long connect(2) tries: the first SYN is waited for a second, and each one twice as long as
+/// the one before.
+fn connect_timeout(retries: u32) -> Duration {
+    let doubled = retries.min(6);
+    let rest = u64::from(retries - doubled);
+    Duration::from_secs((2 << doubled) - 1 + rest * SYN_PAUSE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_syns_take_longer() {
+        for (retries, seconds) in [(1, 3), (6, 127), (7, 247), (127, 127 + 121 * 120)] {
+            assert_eq!(connect_timeout(retries), Duration::from_secs(seconds), "{retries}");
+        }
     }
 }

@@ -155,7 +155,7 @@ impl Core {
             ipv6: connection.remote.is_ipv6(),
         };
         interface.poll_ingress_single(to_smoltcp(*now), &mut port, &mut connection.ring.set);
-        connection.departed(&sent);
+        connection.departed(&sent, *now);
         later.extend(replies.drain(..).map(|packet| (hop, packet)));
     }
 

@@ -5,6 +5,7 @@
 //! listening, timers that smoltcp lacks, and TIME-WAIT are here.
 
 mod connection;
+mod details;
 mod input;
 mod multipath;
 mod operations;
@@ -17,6 +18,7 @@ mod status;
 mod timewait;
 mod urgent;
 
+pub use details::TcpDetails;
 pub use multipath::MultipathInfo;
 pub use options::TcpOptions;
 pub use socket::{SOMAXCONN, Shutdown, TcpSocket};

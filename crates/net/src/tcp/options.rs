@@ -22,6 +22,8 @@ pub struct TcpOptions {
     pub keep_interval: Duration,
     /// `TCP_KEEPCNT`: unanswered probes until the connection is given up.
     pub keep_count: u32,
+    /// `TCP_SYNCNT`: how often connect(2) tries again.
+    pub syn_retries: u32,
     /// `SO_LINGER`; zero resets on close.
     pub linger: Option<Duration>,
     /// `TCP_USER_TIMEOUT`: how long data may stay unacknowledged.
@@ -54,6 +56,7 @@ impl Default for TcpOptions {
             keep_idle: Duration::from_secs(7200),
             keep_interval: Duration::from_secs(75),
             keep_count: 9,
+            syn_retries: 6,
             linger: None,
             user_timeout: None,
             quick_ack: false,

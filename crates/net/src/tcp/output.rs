@@ -79,7 +79,7 @@ impl Engine {
                 break;
             }
         }
-        connection.departed(&sent);
+        connection.departed(&sent, now);
         tcp.counters.sent += u64::from(sent.count);
         if all_said {
             tcp.arm_later(id, now);

@@ -126,8 +126,8 @@ pub(crate) struct Sent {
     pub(crate) last_acknowledgement: Option<u32>,
     /// The sequence number after a SYN.
     pub(crate) start: Option<u32>,
-    /// Something was sent again.
-    pub(crate) retransmitted: bool,
+    /// Segments that were sent again.
+    pub(crate) again: u32,
     /// Where urgent data ends that is on its way.
     pub(crate) urgent_end: Option<u32>,
     /// The largest segment of the path, in bytes of data.
@@ -168,7 +168,7 @@ impl Sent {
         match self.highest {
             Some(highest) if !before(highest, end) => {
                 // One byte of old data is a keep-alive or window probe.
-                self.retransmitted |= segment.length > 1;
+                self.again += u32::from(segment.length > 1);
             }
             _ => self.highest = Some(end),
         }

@@ -1,6 +1,7 @@
 //! TCP sockets as the system calls see them. No call sleeps.
 
 use super::connection::Connection;
+use super::details::TcpDetails;
 use super::multipath::{Multipath, MultipathInfo};
 use super::options::TcpOptions;
 use super::status::{TcpInfo, TcpState};
@@ -324,6 +325,8 @@ impl TcpSocket {
         self.change_options(&change);
     }
 
+    #[cold]
+    #[inline(never)]
     fn change_options(&self, change: &dyn Fn(&mut TcpOptions)) {
         self.stack.enter(|engine| {
             let now = engine.core.now;
@@ -354,9 +357,19 @@ impl TcpSocket {
 
     /// State, queues and age.
     #[must_use]
+    #[inline(never)]
     pub fn info(&self) -> Option<TcpInfo> {
         let now = self.stack.now();
         self.look(|entry| entry.info(now)).ok()
+    }
+
+    /// How a connection does; `None`: it is none.
+    #[must_use]
+    pub fn details(&self) -> Option<TcpDetails> {
+        let now = self.stack.now();
+        let engine = self.stack.engine.lock();
+        let connection = engine.core.tcp.entries.get(self.id)?.connection()?;
+        Some(connection.details(engine.core.mtu(connection.hop.link), now))
     }
 
     /// Bytes that [`TcpSocket::receive`] would give now (`FIONREAD`).
