@@ -2,6 +2,7 @@
 
 use crate::socket::{kind, protocol};
 use crate::socket_address::{Address, Destination, family};
+use crate::socket_option_kept::Kept;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -47,8 +48,6 @@ pub(crate) struct Settings {
     pub(crate) destination_v6: bool,
     /// `SO_LOCK_FILTER`.
     pub(crate) filter_locked: bool,
-    /// Options that are kept and have no effect, by (level, name).
-    pub(crate) inert: [Option<(i32, i32, i32)>; 8],
 }
 
 /// A socket.
@@ -56,6 +55,8 @@ pub(crate) struct SocketFile {
     pub(crate) kind: Kind,
     pub(crate) stack: Arc<Stack>,
     pub(crate) settings: SpinLock<Settings>,
+    /// Options that are only kept.
+    pub(crate) kept: SpinLock<Vec<Kept>>,
     number: u64,
 }
 
@@ -91,6 +92,7 @@ impl SocketFile {
             kind,
             stack: Arc::clone(stack),
             settings: SpinLock::default(),
+            kept: SpinLock::default(),
             number: vfs::anonymous::next_number(),
         })
     }
@@ -101,6 +103,11 @@ impl SocketFile {
     /// `ENOTSOCK`.
     pub(crate) fn of(open: &OpenFile) -> Result<&Self, Errno> {
         open.usable()?.as_any().downcast_ref().ok_or(Errno::ENOTSOCK)
+    }
+
+    /// Its number, unlike that of every other socket.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// `SO_DOMAIN`.
@@ -182,6 +189,7 @@ impl SocketFile {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn peer_address(&self) -> Result<Address, Errno> {
         match &self.kind {
             Kind::Tcp(tcp) => tcp.peer_address().map(Address::Inet),

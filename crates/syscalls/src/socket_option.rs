@@ -7,6 +7,8 @@ use crate::socket_address::family;
 use crate::socket_file::{Kind, SocketFile};
 use crate::socket_multipath as multipath;
 use crate::socket_option_inet as inet;
+use crate::socket_option_kept::{self as table, keep, kept, kept_long};
+use crate::socket_option_tcp as tcp;
 use crate::table::{Row, partial};
 use crate::trace::Argument::{Fd, Hex, Int, Name};
 use abi::number as nr;
@@ -26,7 +28,7 @@ const LEVELS: &[(u64, &str)] = &[
     (284, "SOL_MPTCP"),
 ];
 
-const NOTE: &str = "what Go's library and common programs set; others ENOPROTOOPT, and SO_ATTACH_FILTER of TCP, of MPTCP but for its INFO EOPNOTSUPP";
+const NOTE: &str = "hints are kept; what needs an effect (SO_BINDTODEVICE, SO_TIMESTAMP*, SO_PEEK_OFF, SO_ZEROCOPY, IP_TRANSPARENT, IP_MINTTL, TCP_REPAIR …) ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -39,44 +41,53 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Levels of options.
-mod level {
-    pub(super) const IP: i32 = 0;
-    pub(super) const SOCKET: i32 = 1;
-    pub(super) const TCP: i32 = 6;
+pub(crate) mod level {
+    pub(crate) const IP: i32 = 0;
+    pub(crate) const SOCKET: i32 = 1;
+    pub(crate) const TCP: i32 = 6;
     pub(super) const UDP: i32 = 17;
-    pub(super) const IPV6: i32 = 41;
+    pub(crate) const IPV6: i32 = 41;
     pub(super) const NETLINK: i32 = 270;
     pub(super) const MPTCP: i32 = 284;
 }
 
 /// Options of the socket level (`SO_*`).
-mod so {
-    pub(super) const REUSEADDR: i32 = 2;
-    pub(super) const TYPE: i32 = 3;
-    pub(super) const ERROR: i32 = 4;
-    pub(super) const DONTROUTE: i32 = 5;
-    pub(super) const BROADCAST: i32 = 6;
-    pub(super) const SNDBUF: i32 = 7;
-    pub(super) const RCVBUF: i32 = 8;
-    pub(super) const KEEPALIVE: i32 = 9;
-    pub(super) const OOBINLINE: i32 = 10;
-    pub(super) const PRIORITY: i32 = 12;
-    pub(super) const LINGER: i32 = 13;
-    pub(super) const REUSEPORT: i32 = 15;
-    pub(super) const PASSCRED: i32 = 16;
-    pub(super) const PEERCRED: i32 = 17;
-    pub(super) const RCVLOWAT: i32 = 18;
-    pub(super) const SNDLOWAT: i32 = 19;
-    pub(super) const RCVTIMEO: i32 = 20;
-    pub(super) const SNDTIMEO: i32 = 21;
-    pub(super) const ATTACH_FILTER: i32 = 26;
-    pub(super) const DETACH_FILTER: i32 = 27;
-    pub(super) const ACCEPTCONN: i32 = 30;
-    pub(super) const SNDBUFFORCE: i32 = 32;
-    pub(super) const RCVBUFFORCE: i32 = 33;
-    pub(super) const PROTOCOL: i32 = 38;
-    pub(super) const LOCK_FILTER: i32 = 44;
-    pub(super) const DOMAIN: i32 = 39;
+pub(crate) mod so {
+    pub(crate) const DEBUG: i32 = 1;
+    pub(crate) const REUSEADDR: i32 = 2;
+    pub(crate) const TYPE: i32 = 3;
+    pub(crate) const ERROR: i32 = 4;
+    pub(crate) const DONTROUTE: i32 = 5;
+    pub(crate) const BROADCAST: i32 = 6;
+    pub(crate) const SNDBUF: i32 = 7;
+    pub(crate) const RCVBUF: i32 = 8;
+    pub(crate) const KEEPALIVE: i32 = 9;
+    pub(crate) const OOBINLINE: i32 = 10;
+    pub(crate) const PRIORITY: i32 = 12;
+    pub(crate) const LINGER: i32 = 13;
+    pub(crate) const REUSEPORT: i32 = 15;
+    pub(crate) const PASSCRED: i32 = 16;
+    pub(crate) const PEERCRED: i32 = 17;
+    pub(crate) const RCVLOWAT: i32 = 18;
+    pub(crate) const SNDLOWAT: i32 = 19;
+    pub(crate) const RCVTIMEO: i32 = 20;
+    pub(crate) const SNDTIMEO: i32 = 21;
+    pub(crate) const ATTACH_FILTER: i32 = 26;
+    pub(crate) const DETACH_FILTER: i32 = 27;
+    pub(crate) const PEERNAME: i32 = 28;
+    pub(crate) const ACCEPTCONN: i32 = 30;
+    pub(crate) const SNDBUFFORCE: i32 = 32;
+    pub(crate) const RCVBUFFORCE: i32 = 33;
+    pub(crate) const MARK: i32 = 36;
+    pub(crate) const PROTOCOL: i32 = 38;
+    pub(crate) const DOMAIN: i32 = 39;
+    pub(crate) const LOCK_FILTER: i32 = 44;
+    pub(crate) const BUSY_POLL: i32 = 46;
+    pub(crate) const COOKIE: i32 = 57;
+    pub(crate) const RCVTIMEO_NEW: i32 = 66;
+    pub(crate) const SNDTIMEO_NEW: i32 = 67;
+    pub(crate) const PREFER_BUSY_POLL: i32 = 69;
+    pub(crate) const BUSY_POLL_BUDGET: i32 = 70;
 }
 
 /// Largest buffer that a program may ask for (`net.core.rmem_max`), in bytes.
@@ -93,6 +104,8 @@ pub(crate) struct Value<'a> {
     at: UserAddr,
     /// Length in bytes.
     pub(crate) length: usize,
+    /// Whoever sets it has CAP_NET_ADMIN.
+    pub(crate) is_admin: bool,
 }
 
 impl Value<'_> {
@@ -100,6 +113,7 @@ impl Value<'_> {
     ///
     /// # Errors
     /// `EINVAL`: shorter. `EFAULT`.
+    #[inline(never)]
     pub(crate) fn int(&self) -> Result<i32, Errno> {
         if self.length < 4 { Err(Errno::EINVAL) } else { self.memory.read(self.at) }
     }
@@ -108,6 +122,7 @@ impl Value<'_> {
     ///
     /// # Errors
     /// `EINVAL`: empty. `EFAULT`.
+    #[inline(never)]
     pub(crate) fn int_or_byte(&self) -> Result<i32, Errno> {
         match self.length {
             0 => Err(Errno::EINVAL),
@@ -130,26 +145,32 @@ impl Value<'_> {
     }
 }
 
+/// Options of netlink (`NETLINK_ADD_MEMBERSHIP` to `NETLINK_GET_STRICT_CHK`).
+const NETLINK_NAMES: core::ops::RangeInclusive<i32> = 1..=12;
+
 fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
     let open = call.open_file(0)?;
     let socket = SocketFile::of(&open)?;
     let length = usize::try_from(call.int(4)).map_err(|_| Errno::EINVAL)?;
-    let value = Value { memory: call.memory(), at: call.address(3), length };
+    let is_admin = call.thread.identity.has(capability::NET_ADMIN);
+    let value = Value { memory: call.memory(), at: call.address(3), length, is_admin };
     let name = call.int(2);
     let is_forced =
         call.int(1) == level::SOCKET && matches!(name, so::SNDBUFFORCE | so::RCVBUFFORCE);
-    if is_forced && !call.thread.identity.has(capability::NET_ADMIN) {
+    if is_forced && !is_admin {
         return Err(Errno::EPERM);
     }
     match (call.int(1), socket.domain()) {
         (level::SOCKET, _) => set_socket(socket, name, &value)?,
-        (level::TCP, family::INET | family::INET6) => inet::set_tcp(socket, name, &value)?,
+        (level::TCP, family::INET | family::INET6) => tcp::set(socket, name, &value)?,
         (level::UDP, family::INET | family::INET6) => inet::set_udp_level(socket, name, &value)?,
         (level::IP, family::INET | family::INET6) => inet::set_ip(socket, name, &value)?,
         (level::IPV6, family::INET6) => inet::set_ipv6(socket, name, &value)?,
         (_, family::UNIX) => return Err(Errno::EOPNOTSUPP),
         // SOL_NETLINK: announcements, strict checking, long errors; nothing depends on them.
-        (level::NETLINK, family::NETLINK) => keep(socket, level::NETLINK, name, value.int()?)?,
+        (level::NETLINK, family::NETLINK) if NETLINK_NAMES.contains(&name) => {
+            keep(socket, level::NETLINK, name, value.int()?)?;
+        }
         _ => return Err(Errno::ENOPROTOOPT),
     }
     Ok(0)
@@ -163,14 +184,13 @@ fn getsockopt(call: &Call<'_>) -> Result<usize, Errno> {
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
     let name = call.int(2);
     let value = match (call.int(1), socket.domain()) {
-        (level::SOCKET, _) => get_socket(socket, name)?,
-        (level::TCP, family::INET | family::INET6) => inet::get_tcp(socket, name)?,
+        (level::SOCKET, _) => get_socket(socket, name, room)?,
+        (level::TCP, family::INET | family::INET6) => tcp::get(socket, name)?,
         (level::UDP, family::INET | family::INET6) => inet::get_udp_level(socket, name)?,
         (level::IP, family::INET | family::INET6) => inet::get_ip(socket, name)?,
         (level::IPV6, family::INET6) => inet::get_ipv6(socket, name)?,
         (level::MPTCP, family::INET | family::INET6) => multipath::get(socket, name)?,
-        (_, family::INET6) => return Err(Errno::ENOPROTOOPT),
-        _ => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(wrong_level(socket)),
     };
     let count = room.min(value.len());
     call.memory().write_bytes(call.address(3), value.get(..count).unwrap_or_default())?;
@@ -179,6 +199,7 @@ fn getsockopt(call: &Call<'_>) -> Result<usize, Errno> {
 }
 
 /// An `int` as bytes.
+#[inline(never)]
 pub(crate) fn int(value: i32) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
 }
@@ -188,22 +209,15 @@ pub(crate) fn truth(value: bool) -> Vec<u8> {
     int(i32::from(value))
 }
 
-/// Keeps an option that has no effect, so that it reads back.
-pub(crate) fn keep(socket: &SocketFile, level: i32, name: i32, value: i32) -> Result<(), Errno> {
-    let mut settings = socket.settings.lock();
-    let same = |slot: &Option<(i32, i32, i32)>| {
-        slot.is_none_or(|(its_level, its_name, _)| (its_level, its_name) == (level, name))
-    };
-    let slot = settings.inert.iter_mut().find(|slot| same(slot)).ok_or(Errno::ENOBUFS)?;
-    *slot = Some((level, name, value));
-    Ok(())
+/// A `long` as bytes.
+#[inline(never)]
+pub(crate) fn long(value: i64) -> Vec<u8> {
+    value.to_ne_bytes().to_vec()
 }
 
-/// What was kept, or 0.
-pub(crate) fn kept(socket: &SocketFile, level: i32, name: i32) -> i32 {
-    let settings = socket.settings.lock();
-    let mut slots = settings.inert.iter().flatten();
-    slots.find(|slot| (slot.0, slot.1) == (level, name)).map_or(0, |slot| slot.2)
+/// What getsockopt says to a level that is of another kind of socket.
+pub(crate) fn wrong_level(socket: &SocketFile) -> Errno {
+    if socket.domain() == family::INET6 { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP }
 }
 
 /// `struct ucred` of the one process: its id, user 0, group 0.
@@ -242,55 +256,58 @@ fn time_bytes(limit: Option<Duration>) -> Vec<u8> {
 }
 
 fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), Errno> {
-    match name {
-        so::TYPE | so::ERROR | so::PROTOCOL | so::DOMAIN | so::ACCEPTCONN | so::PEERCRED => {
-            return Err(Errno::ENOPROTOOPT);
+    let number = value.int()?;
+    let on = number != 0;
+    match old_name(name) {
+        so::RCVTIMEO => {
+            socket.settings.lock().receive_timeout = time_limit(value)?;
         }
-        so::RCVTIMEO => socket.settings.lock().receive_timeout = time_limit(value)?,
-        so::SNDTIMEO => socket.settings.lock().send_timeout = time_limit(value)?,
+        so::SNDTIMEO => {
+            socket.settings.lock().send_timeout = time_limit(value)?;
+        }
         so::LINGER => {
             let bytes: [u8; 8] = value.array()?;
-            let [on, seconds] = [&bytes[..4], &bytes[4..]]
-                .map(|bytes| bytes.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes)));
+            let [_, _, _, _, seconds @ ..] = bytes;
+            let seconds = i32::from_ne_bytes(seconds);
             let linger = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
             if let Kind::Tcp(tcp) = &socket.kind {
-                tcp.set_options(|options| options.linger = (on != 0).then_some(linger));
+                tcp.set_options(|options| options.linger = on.then_some(linger));
+            } else {
+                let both = i64::from(seconds) << 32 | i64::from(on);
+                keep(socket, level::SOCKET, name, both)?;
             }
         }
         so::SNDBUF | so::RCVBUF => {
-            let asked = usize::try_from(value.int()?).unwrap_or(usize::MAX).min(BUFFER_MAX);
+            let asked = usize::try_from(number).unwrap_or(usize::MAX).min(BUFFER_MAX);
             set_buffer(socket, name == so::SNDBUF, asked);
         }
         so::SNDBUFFORCE | so::RCVBUFFORCE => {
-            let asked = usize::try_from(value.int()?).unwrap_or(0).min(BUFFER_MAX_FORCED);
+            let asked = usize::try_from(number).unwrap_or(0).min(BUFFER_MAX_FORCED);
             set_buffer(socket, name == so::SNDBUFFORCE, asked);
         }
         so::REUSEADDR | so::REUSEPORT | so::KEEPALIVE | so::BROADCAST => {
-            set_flag(socket, name, value.int()? != 0)?;
+            if name == so::REUSEPORT && on && socket.domain() == family::UNIX {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            set_flag(socket, name, on)?;
         }
         so::OOBINLINE => {
-            let on = value.int()? != 0;
             socket.set_urgent_inline(on);
             keep(socket, level::SOCKET, name, i32::from(on))?;
         }
-        so::DONTROUTE | so::PRIORITY | so::PASSCRED => {
-            keep(socket, level::SOCKET, name, value.int()?)?;
-        }
         so::ATTACH_FILTER => set_filter(socket, Some(filter(socket, value)?))?,
         so::DETACH_FILTER => {
-            value.int()?;
             set_filter(socket, None)?;
         }
         so::LOCK_FILTER => {
-            let on = value.int()? != 0;
             let mut settings = socket.settings.lock();
             if settings.filter_locked && !on {
                 return Err(Errno::EPERM);
             }
             settings.filter_locked = on;
         }
-        so::RCVLOWAT if value.int()? <= 1 => {}
-        _ => return Err(Errno::ENOPROTOOPT),
+        so::RCVLOWAT if number <= 1 => {}
+        _ => table::set(socket, level::SOCKET, name, number, value)?,
     }
     Ok(())
 }
@@ -391,14 +408,44 @@ fn buffer(socket: &SocketFile, send: bool) -> Result<Vec<u8>, Errno> {
     Ok(int(i32::try_from(bytes).unwrap_or(i32::MAX)))
 }
 
-fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
-    Ok(match name {
+/// The options of 64-bit time are those of old where time has always had 64 bits.
+fn old_name(name: i32) -> i32 {
+    match name {
+        so::RCVTIMEO_NEW | so::SNDTIMEO_NEW => name - so::RCVTIMEO_NEW + so::RCVTIMEO,
+        _ => name,
+    }
+}
+
+/// `struct linger` in memory: on, and seconds.
+fn linger_of(time: Duration) -> i64 {
+    (time.as_secs() as i64) << 32 | 1
+}
+
+fn get_socket(socket: &SocketFile, name: i32, room: usize) -> Result<Vec<u8>, Errno> {
+    if name == so::COOKIE {
+        let cookie = socket.number().cast_signed();
+        return if room < 8 { Err(Errno::EINVAL) } else { Ok(long(cookie)) };
+    }
+    Ok(match old_name(name) {
         so::TYPE => int(socket.type_number()),
         so::DOMAIN => int(i32::from(socket.domain())),
         so::PROTOCOL => int(socket.protocol_number()),
         so::ERROR => int(socket.take_error().map_or(0, |errno| i32::from(errno.number()))),
-        // There is one process, and root runs it.
-        so::PEERCRED if socket.domain() == family::UNIX => credentials().to_vec(),
+        so::PEERCRED => match &socket.kind {
+            // There is one process, and root runs it.
+            Kind::Unix(_) if socket.is_listening() || socket.peer_address().is_ok() => {
+                credentials().to_vec()
+            }
+            _ => b"\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
+        },
+        so::PEERNAME => {
+            let bytes = socket.peer_address().map_err(|_| Errno::ENOTCONN)?.bytes();
+            // Unlike getpeername(2), as Linux has it.
+            if bytes.len() < room {
+                return Err(Errno::EINVAL);
+            }
+            bytes
+        }
         so::ACCEPTCONN => truth(socket.is_listening()),
         so::SNDBUF => buffer(socket, true)?,
         so::RCVBUF => buffer(socket, false)?,
@@ -407,21 +454,12 @@ fn get_socket(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
         so::RCVLOWAT | so::SNDLOWAT => int(1),
         so::LOCK_FILTER => truth(socket.settings.lock().filter_locked),
         so::LINGER => {
-            let linger = match &socket.kind {
-                Kind::Tcp(tcp) => tcp.options().linger,
-                _ => None,
+            let both = match &socket.kind {
+                Kind::Tcp(tcp) => tcp.options().linger.map_or(0, linger_of),
+                _ => kept_long(socket, level::SOCKET, name).unwrap_or(0),
             };
-            let seconds = linger.map_or(0, |linger| linger.as_secs() as i32);
-            [truth(linger.is_some()), int(seconds)].concat()
+            long(both)
         }
-        so::REUSEADDR
-        | so::REUSEPORT
-        | so::KEEPALIVE
-        | so::BROADCAST
-        | so::OOBINLINE
-        | so::DONTROUTE
-        | so::PRIORITY
-        | so::PASSCRED => int(kept(socket, level::SOCKET, name)),
-        _ => return Err(Errno::ENOPROTOOPT),
+        _ => table::get(socket, level::SOCKET, name)?,
     })
 }

@@ -1,32 +1,13 @@
-//! Options of TCP, IP and IPv6.
+//! Options of UDP, IP and IPv6.
 
-use crate::socket_address::family;
-use crate::socket_file::{Kind, SocketFile};
-use crate::socket_option::{Value, int, keep, kept, truth};
-use alloc::vec;
+use crate::socket_address::{Address, family};
+use crate::socket_file::{Kind, Settings, SocketFile};
+use crate::socket_option::{Value, int, truth, wrong_level};
+use crate::socket_option_kept::{self as table, keep, kept};
 use alloc::vec::Vec;
 use base::Errno;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
 use net::{LinkId, RawOptions, TcpOptions, UdpOptions};
-
-/// Options of TCP.
-mod tcp {
-    pub(super) const LEVEL: i32 = 6;
-    pub(super) const NODELAY: i32 = 1;
-    pub(super) const MAXSEG: i32 = 2;
-    pub(super) const CORK: i32 = 3;
-    pub(super) const KEEPIDLE: i32 = 4;
-    pub(super) const KEEPINTVL: i32 = 5;
-    pub(super) const KEEPCNT: i32 = 6;
-    pub(super) const INFO: i32 = 11;
-    pub(super) const QUICKACK: i32 = 12;
-    pub(super) const CONGESTION: i32 = 13;
-    pub(super) const USER_TIMEOUT: i32 = 18;
-    pub(super) const FASTOPEN: i32 = 23;
-    pub(super) const FASTOPEN_CONNECT: i32 = 30;
-    pub(super) const IS_MPTCP: i32 = 43;
-}
 
 /// Options of IP.
 mod ip {
@@ -39,8 +20,8 @@ mod ip {
     pub(super) const RECVERR: i32 = 11;
     pub(super) const RECVTTL: i32 = 12;
     pub(super) const RECVTOS: i32 = 13;
+    pub(super) const MTU: i32 = 14;
     pub(super) const RECVORIGDSTADDR: i32 = 20;
-    pub(super) const BIND_ADDRESS_NO_PORT: i32 = 24;
     pub(super) const MULTICAST_IF: i32 = 32;
     pub(super) const MULTICAST_TTL: i32 = 33;
     pub(super) const MULTICAST_LOOP: i32 = 34;
@@ -60,12 +41,14 @@ mod ipv6 {
     pub(super) const ADD_MEMBERSHIP: i32 = 20;
     pub(super) const DROP_MEMBERSHIP: i32 = 21;
     pub(super) const MTU_DISCOVER: i32 = 23;
+    pub(super) const MTU: i32 = 24;
     pub(super) const RECVERR: i32 = 25;
     pub(super) const V6ONLY: i32 = 26;
     pub(super) const MCAST_JOIN_GROUP: i32 = 42;
     pub(super) const MCAST_LEAVE_GROUP: i32 = 45;
     pub(super) const RECVPKTINFO: i32 = 49;
     pub(super) const RECVHOPLIMIT: i32 = 51;
+    pub(super) const DONTFRAG: i32 = 62;
     pub(super) const RECVTCLASS: i32 = 66;
     pub(super) const TCLASS: i32 = 67;
     pub(super) const RECVORIGDSTADDR: i32 = 74;
@@ -75,100 +58,13 @@ mod ipv6 {
 const NEVER_FRAGMENT: [i32; 2] = [2, 3];
 /// Largest mode of path MTU discovery.
 const DISCOVER_MAX: i32 = 5;
-/// What `TCP_CONGESTION` calls the algorithm.
-const CONGESTION_NAME: &[u8; 16] = b"reno\0\0\0\0\0\0\0\0\0\0\0\0";
 
-fn seconds(value: i32) -> Result<Duration, Errno> {
-    const MOST: i32 = 32_767;
-    if (1..=MOST).contains(&value) {
-        Ok(Duration::from_secs(u64::from(value.cast_unsigned())))
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-/// Sets an option of TCP.
-pub(crate) fn set_tcp(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), Errno> {
-    let Kind::Tcp(target) = &socket.kind else { return Err(Errno::ENOPROTOOPT) };
-    if name == tcp::CONGESTION {
-        // One algorithm; asking for it by name is no error.
-        let name: [u8; 4] = value.array()?;
-        return if &name == b"reno" { Ok(()) } else { Err(Errno::ENOENT) };
-    }
-    let number = value.int()?;
-    let change: &dyn Fn(&mut TcpOptions) = match name {
-        tcp::NODELAY => &|options| options.no_delay = number != 0,
-        tcp::CORK => &|options| options.cork = number != 0,
-        tcp::QUICKACK => &|options| options.quick_ack = number != 0,
-        // As Linux with net.ipv4.tcp_fastopen = 0: a listener may have a queue that nobody uses,
-        // a client may not ask.
-        tcp::FASTOPEN if number >= 0 && target.info().is_none_or(|info| !info.is_open()) => {
-            return keep(socket, tcp::LEVEL, name, number);
-        }
-        tcp::FASTOPEN => return Err(Errno::EINVAL),
-        tcp::FASTOPEN_CONNECT if !(0..=1).contains(&number) => return Err(Errno::EINVAL),
-        tcp::FASTOPEN_CONNECT => return Err(Errno::EOPNOTSUPP),
-        tcp::KEEPIDLE => {
-            let time = seconds(number)?;
-            return apply(socket, |options| options.keep_idle = time);
-        }
-        tcp::KEEPINTVL => {
-            let time = seconds(number)?;
-            return apply(socket, |options| options.keep_interval = time);
-        }
-        tcp::KEEPCNT if (1..=127).contains(&number) => {
-            &|options| options.keep_count = number.cast_unsigned()
-        }
-        tcp::USER_TIMEOUT if number >= 0 => &|options| {
-            let limit = Duration::from_millis(u64::from(number.cast_unsigned()));
-            options.user_timeout = (number > 0).then_some(limit);
-        },
-        tcp::KEEPCNT | tcp::USER_TIMEOUT => return Err(Errno::EINVAL),
-        _ => return Err(Errno::ENOPROTOOPT),
-    };
-    target.set_options(change);
-    Ok(())
-}
-
-fn apply(socket: &SocketFile, change: impl Fn(&mut TcpOptions)) -> Result<(), Errno> {
+/// Changes options of a TCP socket; others have none.
+pub(crate) fn apply(socket: &SocketFile, change: impl Fn(&mut TcpOptions)) -> Result<(), Errno> {
     if let Kind::Tcp(tcp) = &socket.kind {
         tcp.set_options(change);
     }
     Ok(())
-}
-
-/// Largest segment that is told when none is known, in bytes.
-const MAXSEG: i32 = 1460;
-/// Length of `struct tcp_info` as Linux 6.6 has it, in bytes.
-const INFO_BYTES: usize = 248;
-
-/// An option of TCP.
-pub(crate) fn get_tcp(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
-    let Kind::Tcp(target) = &socket.kind else { return Err(Errno::ENOPROTOOPT) };
-    let options = target.options();
-    let number = |value: u64| int(i32::try_from(value).unwrap_or(i32::MAX));
-    Ok(match name {
-        tcp::NODELAY => truth(options.no_delay),
-        tcp::CORK => truth(options.cork),
-        tcp::QUICKACK => truth(options.quick_ack),
-        tcp::FASTOPEN => int(kept(socket, tcp::LEVEL, name)),
-        tcp::FASTOPEN_CONNECT => int(0),
-        tcp::KEEPIDLE => number(options.keep_idle.as_secs()),
-        tcp::KEEPINTVL => number(options.keep_interval.as_secs()),
-        tcp::KEEPCNT => number(u64::from(options.keep_count)),
-        tcp::USER_TIMEOUT => number(options.user_timeout.unwrap_or_default().as_millis() as u64),
-        tcp::MAXSEG => int(MAXSEG),
-        tcp::IS_MPTCP => truth(target.multipath().is_some()),
-        tcp::CONGESTION => CONGESTION_NAME.to_vec(),
-        tcp::INFO => {
-            let mut bytes = vec![0; INFO_BYTES];
-            if let (Some(info), Some(first)) = (target.info(), bytes.first_mut()) {
-                *first = info.state as u8;
-            }
-            bytes
-        }
-        _ => return Err(Errno::ENOPROTOOPT),
-    })
 }
 
 /// Options of UDP.
@@ -209,7 +105,8 @@ pub(crate) fn get_udp_level(socket: &SocketFile, name: i32) -> Result<Vec<u8>, E
         (Kind::Udp(target), udp::SEGMENT) => Ok(int(i32::from(target.options().segment_bytes))),
         (Kind::Udp(target), udp::CORK) => Ok(truth(target.options().corked)),
         (Kind::Udp(_), udp::GRO) => Ok(int(kept(socket, udp::LEVEL, name))),
-        _ => Err(Errno::ENOPROTOOPT),
+        (Kind::Udp(_), _) => Err(Errno::ENOPROTOOPT),
+        _ => Err(wrong_level(socket)),
     }
 }
 
@@ -225,12 +122,11 @@ fn set_raw(socket: &SocketFile, change: impl Fn(&mut RawOptions)) {
     }
 }
 
-fn set_hop_limit(socket: &SocketFile, value: i32) -> Result<(), Errno> {
-    let hops = match value {
-        -1 => 64,
-        1..=255 => value as u8,
-        _ => return Err(Errno::EINVAL),
-    };
+fn set_hop_limit(socket: &SocketFile, value: i32, least: u8) -> Result<(), Errno> {
+    let hops = if value == -1 { 64 } else { u8::try_from(value).map_err(|_| Errno::EINVAL)? };
+    if hops < least {
+        return Err(Errno::EINVAL);
+    }
     set_udp(socket, |options| options.hop_limit = hops);
     set_raw(socket, |options| options.hop_limit = hops);
     apply(socket, |options| options.hop_limit = hops)
@@ -240,20 +136,80 @@ fn set_discover(socket: &SocketFile, level: i32, name: i32, value: i32) -> Resul
     if !(0..=DISCOVER_MAX).contains(&value) {
         return Err(Errno::EINVAL);
     }
-    set_udp(socket, |options| options.do_not_fragment = NEVER_FRAGMENT.contains(&value));
-    keep(socket, level, name, value)
+    keep(socket, level, name, value)?;
+    refuse_fragments(socket, value);
+    Ok(())
 }
 
-/// Other sockets than UDP's keep it, and have no queue of errors.
-fn set_receive_errors(socket: &SocketFile, on: bool) {
-    if let Kind::Udp(udp) = &socket.kind {
-        udp.keep_failures(on);
+/// `discover`: the mode of path MTU discovery.
+fn refuse_fragments(socket: &SocketFile, discover: i32) {
+    let refuse =
+        NEVER_FRAGMENT.contains(&discover) || kept(socket, ipv6::LEVEL, ipv6::DONTFRAG) != 0;
+    set_udp(socket, |options| options.do_not_fragment = refuse);
+}
+
+/// The largest packet on the way to the peer, in bytes.
+fn path_mtu(socket: &SocketFile) -> Result<usize, Errno> {
+    match socket.peer_address()? {
+        Address::Inet(peer) => Ok(socket.stack.mtu_to(peer.ip())),
+        _ => Err(Errno::ENOTCONN),
     }
-    socket.settings.lock().receive_errors = on;
 }
 
-fn receives_errors(socket: &SocketFile) -> bool {
-    socket.settings.lock().receive_errors
+/// Options that are on or off, in the order of [`flag`].
+const FLAGS: &[(u8, u8)] = &[
+    (ip::LEVEL as u8, ip::RECVERR as u8),
+    (ipv6::LEVEL as u8, ipv6::RECVERR as u8),
+    (ip::LEVEL as u8, ip::PKTINFO as u8),
+    (ip::LEVEL as u8, ip::RECVTTL as u8),
+    (ip::LEVEL as u8, ip::RECVTOS as u8),
+    (ip::LEVEL as u8, ip::RECVORIGDSTADDR as u8),
+    (ipv6::LEVEL as u8, ipv6::RECVPKTINFO as u8),
+    (ipv6::LEVEL as u8, ipv6::RECVHOPLIMIT as u8),
+    (ipv6::LEVEL as u8, ipv6::RECVTCLASS as u8),
+    (ipv6::LEVEL as u8, ipv6::RECVORIGDSTADDR as u8),
+];
+
+/// Such an option, after it was set to `new`, if it is to be. `None`: it is another.
+#[cold]
+#[inline(never)]
+fn flag(socket: &SocketFile, level: i32, name: i32, new: Option<bool>) -> Option<bool> {
+    let at = FLAGS.iter().position(|row| (i32::from(row.0), i32::from(row.1)) == (level, name))?;
+    let mut settings = socket.settings.lock();
+    let Settings {
+        packet_info,
+        packet_info_v6,
+        receive_tos,
+        receive_ttl,
+        receive_class,
+        receive_hop_limit,
+        receive_errors,
+        destination,
+        destination_v6,
+        ..
+    } = &mut *settings;
+    let rest = [
+        packet_info,
+        receive_ttl,
+        receive_tos,
+        destination,
+        packet_info_v6,
+        receive_hop_limit,
+        receive_class,
+        destination_v6,
+    ];
+    let slot = match at.checked_sub(2) {
+        None => receive_errors,
+        Some(at) => rest.into_iter().nth(at)?,
+    };
+    let is = new.unwrap_or(*slot);
+    *slot = is;
+    drop(settings);
+    // Other sockets than UDP's keep it, and have no queue of errors.
+    if let (Kind::Udp(udp), true, Some(_)) = (&socket.kind, at < 2, new) {
+        udp.keep_failures(is);
+    }
+    Some(is)
 }
 
 fn set_multicast_hops(socket: &SocketFile, value: i32) -> Result<(), Errno> {
@@ -319,51 +275,81 @@ fn any_membership(socket: &SocketFile, value: &Value<'_>, join: bool) -> Result<
     group(socket, address, link_of(u32_of(&bytes, 0)), join)
 }
 
+/// The interface that `struct in_addr`, `ip_mreq` or `ip_mreqn` names by its address or number, and
+/// the address; zeros are for none.
+fn multicast_interface(
+    socket: &SocketFile,
+    value: &Value<'_>,
+) -> Result<(Ipv4Addr, Option<LinkId>), Errno> {
+    let [a, b, c, d] = if value.length >= 8 {
+        let [_, _, _, _, rest @ ..]: [u8; 8] = value.array()?;
+        rest
+    } else {
+        value.array()?
+    };
+    let address = Ipv4Addr::new(a, b, c, d);
+    let index = if value.length >= 12 { u32_of(&value.array::<12>()?, 8) } else { 0 };
+    let link = match link_of(index) {
+        None if address.is_unspecified() => return Ok((address, None)),
+        None => link_with(socket, address),
+        link => link.filter(|link| exists(socket, *link)),
+    };
+    Ok((address, Some(link.ok_or(Errno::EADDRNOTAVAIL)?)))
+}
+
+fn exists(socket: &SocketFile, link: LinkId) -> bool {
+    socket.stack.has_link(link)
+}
+
+fn is_tcp(socket: &SocketFile) -> bool {
+    matches!(socket.kind, Kind::Tcp(_))
+}
+
+fn set_class(socket: &SocketFile, level: i32, name: i32, class: u8) -> Result<(), Errno> {
+    // TCP has the two lowest bits for itself (RFC 3168).
+    let class = if is_tcp(socket) { class & !3 } else { class };
+    set_udp(socket, |options| options.traffic_class = class);
+    set_raw(socket, |options| options.traffic_class = class);
+    keep(socket, level, name, i32::from(class))
+}
+
 /// Sets an option of IP.
 pub(crate) fn set_ip(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), Errno> {
     match name {
-        ip::TOS => {
-            let class = value.int_or_byte()? as u8;
-            set_udp(socket, |options| options.traffic_class = class);
-            set_raw(socket, |options| options.traffic_class = class);
-            keep(socket, ip::LEVEL, name, i32::from(class))?;
-        }
-        ip::TTL => set_hop_limit(socket, value.int_or_byte()?)?,
-        ip::HDRINCL if matches!(socket.kind, Kind::Raw(_)) => {
-            let on = value.int_or_byte()? != 0;
-            set_raw(socket, |options| options.header_included = on);
-        }
-        ip::PKTINFO => socket.settings.lock().packet_info = value.int_or_byte()? != 0,
-        ip::RECVERR => set_receive_errors(socket, value.int_or_byte()? != 0),
-        ip::RECVTTL => socket.settings.lock().receive_ttl = value.int_or_byte()? != 0,
-        ip::RECVTOS => socket.settings.lock().receive_tos = value.int_or_byte()? != 0,
-        ip::RECVORIGDSTADDR => socket.settings.lock().destination = value.int_or_byte()? != 0,
-        ip::MTU_DISCOVER => set_discover(socket, ip::LEVEL, name, value.int_or_byte()?)?,
-        ip::BIND_ADDRESS_NO_PORT => keep(socket, ip::LEVEL, name, value.int_or_byte()?)?,
-        ip::MULTICAST_TTL => set_multicast_hops(socket, value.int_or_byte()?)?,
-        ip::MULTICAST_LOOP => {
-            let on = value.int_or_byte()? != 0;
-            set_udp(socket, |options| options.multicast_loop = on);
-        }
+        ip::MULTICAST_TTL | ip::MULTICAST_IF if is_tcp(socket) => return Err(Errno::EINVAL),
         ip::MULTICAST_IF => {
-            let link = if value.length >= 12 {
-                let long: [u8; 12] = value.array()?;
-                link_of(u32_of(&long, 8))
-            } else {
-                let [a, b, c, d]: [u8; 4] = value.array()?;
-                link_with(socket, Ipv4Addr::new(a, b, c, d))
-            };
+            let (address, link) = multicast_interface(socket, value)?;
             set_udp(socket, |options| options.multicast_link = link);
+            return keep(socket, ip::LEVEL, name, i32::from_ne_bytes(address.octets()));
         }
         ip::ADD_MEMBERSHIP | ip::DROP_MEMBERSHIP => {
-            membership(socket, value, name == ip::ADD_MEMBERSHIP)?;
+            return membership(socket, value, name == ip::ADD_MEMBERSHIP);
         }
         ip::MCAST_JOIN_GROUP | ip::MCAST_LEAVE_GROUP => {
-            any_membership(socket, value, name == ip::MCAST_JOIN_GROUP)?;
+            return any_membership(socket, value, name == ip::MCAST_JOIN_GROUP);
         }
-        _ => return Err(Errno::ENOPROTOOPT),
+        _ => {}
     }
-    Ok(())
+    let number = value.int_or_byte()?;
+    let on = number != 0;
+    if flag(socket, ip::LEVEL, name, Some(on)).is_some() {
+        return Ok(());
+    }
+    match (name, &socket.kind) {
+        (ip::TOS, _) => set_class(socket, ip::LEVEL, name, number as u8),
+        (ip::TTL, _) => set_hop_limit(socket, number, 1),
+        (ip::HDRINCL, Kind::Raw(raw)) => {
+            raw.set_options(|options| options.header_included = on);
+            Ok(())
+        }
+        (ip::MTU_DISCOVER, _) => set_discover(socket, ip::LEVEL, name, number),
+        (ip::MULTICAST_TTL, _) => set_multicast_hops(socket, number),
+        (ip::MULTICAST_LOOP, Kind::Udp(udp)) => {
+            udp.set_options(|options| options.multicast_loop = on);
+            Ok(())
+        }
+        _ => table::set(socket, ip::LEVEL, name, number, value),
+    }
 }
 
 fn hop_limit(socket: &SocketFile) -> i32 {
@@ -375,28 +361,21 @@ fn hop_limit(socket: &SocketFile) -> i32 {
     })
 }
 
-fn udp_options(socket: &SocketFile) -> UdpOptions {
-    match &socket.kind {
-        Kind::Udp(udp) => udp.options(),
-        _ => UdpOptions::default(),
-    }
-}
-
 /// An option of IP.
 pub(crate) fn get_ip(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
-    let settings = *socket.settings.lock();
-    Ok(match name {
-        ip::TOS | ip::MTU_DISCOVER | ip::BIND_ADDRESS_NO_PORT => int(kept(socket, ip::LEVEL, name)),
-        ip::TTL => int(hop_limit(socket)),
-        ip::PKTINFO => truth(settings.packet_info),
-        ip::RECVERR => truth(receives_errors(socket)),
-        ip::RECVTTL => truth(settings.receive_ttl),
-        ip::RECVTOS => truth(settings.receive_tos),
-        ip::RECVORIGDSTADDR => truth(settings.destination),
-        ip::MULTICAST_TTL => int(i32::from(udp_options(socket).multicast_hop_limit)),
-        ip::MULTICAST_LOOP => truth(udp_options(socket).multicast_loop),
-        _ => return Err(Errno::ENOPROTOOPT),
-    })
+    if let Some(on) = flag(socket, ip::LEVEL, name, None) {
+        return Ok(truth(on));
+    }
+    let number = match (name, &socket.kind) {
+        (ip::TTL, _) => hop_limit(socket),
+        (ip::HDRINCL, Kind::Raw(raw)) => i32::from(raw.options()?.header_included),
+        // IPv4 has no longer packets.
+        (ip::MTU, _) => path_mtu(socket)?.min(0xffff) as i32,
+        (ip::MULTICAST_TTL, Kind::Udp(udp)) => i32::from(udp.options().multicast_hop_limit),
+        (ip::MULTICAST_LOOP, Kind::Udp(udp)) => i32::from(udp.options().multicast_loop),
+        _ => return table::get(socket, ip::LEVEL, name),
+    };
+    Ok(int(number))
 }
 
 /// Sets an option of IPv6.
@@ -416,53 +395,61 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
     }
     let number = value.int()?;
     let on = number != 0;
-    match name {
-        ipv6::V6ONLY => {
-            set_udp(socket, |options| options.v6_only = on);
-            apply(socket, |options| options.v6_only = on)?;
-        }
-        ipv6::UNICAST_HOPS => set_hop_limit(socket, number)?,
-        ipv6::MULTICAST_HOPS => set_multicast_hops(socket, number)?,
-        ipv6::MULTICAST_LOOP => set_udp(socket, |options| options.multicast_loop = on),
-        ipv6::MULTICAST_IF => {
-            let link = link_of(number.cast_unsigned());
-            set_udp(socket, |options| options.multicast_link = link);
-        }
-        ipv6::MTU_DISCOVER => set_discover(socket, ipv6::LEVEL, name, number)?,
-        ipv6::RECVERR => set_receive_errors(socket, on),
-        ipv6::RECVPKTINFO => socket.settings.lock().packet_info_v6 = on,
-        ipv6::RECVHOPLIMIT => socket.settings.lock().receive_hop_limit = on,
-        ipv6::RECVTCLASS => socket.settings.lock().receive_class = on,
-        ipv6::RECVORIGDSTADDR => socket.settings.lock().destination_v6 = on,
-        ipv6::TCLASS => {
-            let class = if number == -1 { 0 } else { number };
-            let class = u8::try_from(class).map_err(|_| Errno::EINVAL)?;
-            set_udp(socket, |options| options.traffic_class = class);
-            keep(socket, ipv6::LEVEL, name, i32::from(class))?;
-        }
-        _ => return Err(Errno::ENOPROTOOPT),
+    if name == ipv6::TCLASS {
+        let class = if number == -1 { 0 } else { number };
+        let class = u8::try_from(class).map_err(|_| Errno::EINVAL)?;
+        return set_class(socket, ipv6::LEVEL, name, class);
     }
-    Ok(())
+    if name == ipv6::DONTFRAG {
+        keep(socket, ipv6::LEVEL, name, i32::from(on))?;
+        refuse_fragments(socket, kept(socket, ipv6::LEVEL, ipv6::MTU_DISCOVER));
+        return Ok(());
+    }
+    if flag(socket, ipv6::LEVEL, name, Some(on)).is_some() {
+        return Ok(());
+    }
+    match (name, &socket.kind) {
+        (ipv6::V6ONLY, _) => {
+            set_udp(socket, |options| options.v6_only = on);
+            apply(socket, |options| options.v6_only = on)
+        }
+        (ipv6::UNICAST_HOPS, _) => set_hop_limit(socket, number, 0),
+        (ipv6::MULTICAST_HOPS | ipv6::MULTICAST_IF, Kind::Tcp(_)) => Err(Errno::ENOPROTOOPT),
+        (ipv6::MULTICAST_HOPS, _) => set_multicast_hops(socket, number),
+        (ipv6::MULTICAST_LOOP, Kind::Udp(udp)) if (0..=1).contains(&number) => {
+            udp.set_options(|options| options.multicast_loop = on);
+            Ok(())
+        }
+        (ipv6::MULTICAST_IF, _) => {
+            let link = link_of(number.cast_unsigned());
+            if link.is_some_and(|link| !exists(socket, link)) {
+                return Err(Errno::ENODEV);
+            }
+            set_udp(socket, |options| options.multicast_link = link);
+            Ok(())
+        }
+        (ipv6::MTU_DISCOVER, _) => set_discover(socket, ipv6::LEVEL, name, number),
+        // Of UDP: neither 0 nor 1.
+        _ => table::set(socket, ipv6::LEVEL, name, number, value),
+    }
 }
 
 /// An option of IPv6.
 pub(crate) fn get_ipv6(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
-    let settings = *socket.settings.lock();
-    Ok(match name {
-        ipv6::V6ONLY => truth(match &socket.kind {
-            Kind::Tcp(tcp) => tcp.options().v6_only,
-            Kind::Udp(udp) => udp.options().v6_only,
-            Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => false,
-        }),
-        ipv6::UNICAST_HOPS => int(hop_limit(socket)),
-        ipv6::MULTICAST_HOPS => int(i32::from(udp_options(socket).multicast_hop_limit)),
-        ipv6::MULTICAST_LOOP => truth(udp_options(socket).multicast_loop),
-        ipv6::MTU_DISCOVER | ipv6::TCLASS => int(kept(socket, ipv6::LEVEL, name)),
-        ipv6::RECVERR => truth(receives_errors(socket)),
-        ipv6::RECVPKTINFO => truth(settings.packet_info_v6),
-        ipv6::RECVHOPLIMIT => truth(settings.receive_hop_limit),
-        ipv6::RECVTCLASS => truth(settings.receive_class),
-        ipv6::RECVORIGDSTADDR => truth(settings.destination_v6),
-        _ => return Err(Errno::ENOPROTOOPT),
-    })
+    if let Some(on) = flag(socket, ipv6::LEVEL, name, None) {
+        return Ok(truth(on));
+    }
+    let number = match (name, &socket.kind) {
+        (ipv6::V6ONLY, Kind::Tcp(tcp)) => i32::from(tcp.options().v6_only),
+        (ipv6::V6ONLY, Kind::Udp(udp)) => i32::from(udp.options().v6_only),
+        (ipv6::UNICAST_HOPS, _) => hop_limit(socket),
+        (ipv6::MULTICAST_HOPS, Kind::Udp(udp)) => i32::from(udp.options().multicast_hop_limit),
+        (ipv6::MULTICAST_LOOP, Kind::Udp(udp)) => i32::from(udp.options().multicast_loop),
+        (ipv6::MULTICAST_IF, Kind::Udp(udp)) => {
+            udp.options().multicast_link.map_or(0, LinkId::index).cast_signed()
+        }
+        (ipv6::MTU, _) => path_mtu(socket)? as i32,
+        _ => return table::get(socket, ipv6::LEVEL, name),
+    };
+    Ok(int(number))
 }

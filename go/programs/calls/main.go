@@ -50,6 +50,7 @@ func main() {
 	check.Within("exclusive", time.Minute, exclusive)
 	check.Within("cork", time.Minute, corked)
 	check.Within("peers", time.Minute, peers)
+	check.Within("options", time.Minute, options)
 	check.Done()
 }
 
