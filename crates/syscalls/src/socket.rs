@@ -7,6 +7,7 @@ use crate::files::{PathArgument, masked};
 use crate::process::{PROCESS_ID, Process};
 use crate::socket_address::{Address, Destination, family, other_family};
 use crate::socket_file::{Kind, SocketFile};
+use crate::socket_option_kept::inherit;
 use crate::table::{Row, full, partial};
 use crate::trace::Argument::{self, Fd, Flags, Hex, Int, Name};
 use abi::file::AT_FDCWD;
@@ -235,7 +236,9 @@ fn accepted(listener: &SocketFile) -> Result<Arc<SocketFile>, Errno> {
     match &listener.kind {
         Kind::Tcp(tcp) => {
             let connection = tcp.accept()?;
-            Ok(SocketFile::new(&listener.stack, Kind::Tcp(connection)))
+            let socket = SocketFile::new(&listener.stack, Kind::Tcp(connection));
+            inherit(&socket, listener);
+            Ok(socket)
         }
         Kind::Unix(unix) => {
             let connection = unix.accept()?;

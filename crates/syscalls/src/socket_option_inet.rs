@@ -25,6 +25,7 @@ mod ip {
     pub(super) const MULTICAST_IF: i32 = 32;
     pub(super) const MULTICAST_TTL: i32 = 33;
     pub(super) const MULTICAST_LOOP: i32 = 34;
+    pub(super) const MULTICAST_ALL: i32 = 49;
     pub(super) const ADD_MEMBERSHIP: i32 = 35;
     pub(super) const DROP_MEMBERSHIP: i32 = 36;
     pub(super) const MCAST_JOIN_GROUP: i32 = 42;
@@ -38,6 +39,7 @@ mod ipv6 {
     pub(super) const MULTICAST_IF: i32 = 17;
     pub(super) const MULTICAST_HOPS: i32 = 18;
     pub(super) const MULTICAST_LOOP: i32 = 19;
+    pub(super) const MULTICAST_ALL: i32 = 29;
     pub(super) const ADD_MEMBERSHIP: i32 = 20;
     pub(super) const DROP_MEMBERSHIP: i32 = 21;
     pub(super) const MTU_DISCOVER: i32 = 23;
@@ -348,7 +350,13 @@ pub(crate) fn set_ip(socket: &SocketFile, name: i32, value: &Value<'_>) -> Resul
             udp.set_options(|options| options.multicast_loop = on);
             Ok(())
         }
-        _ => table::set(socket, ip::LEVEL, name, number, value),
+        _ => {
+            table::set(socket, ip::LEVEL, name, number, value)?;
+            if name == ip::MULTICAST_ALL {
+                set_udp(socket, |options| options.multicast_all = number != 0);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -430,7 +438,13 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
         }
         (ipv6::MTU_DISCOVER, _) => set_discover(socket, ipv6::LEVEL, name, number),
         // Of UDP: neither 0 nor 1.
-        _ => table::set(socket, ipv6::LEVEL, name, number, value),
+        _ => {
+            table::set(socket, ipv6::LEVEL, name, number, value)?;
+            if name == ipv6::MULTICAST_ALL {
+                set_udp(socket, |options| options.multicast_all_v6 = on);
+            }
+            Ok(())
+        }
     }
 }
 

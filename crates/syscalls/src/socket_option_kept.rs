@@ -367,6 +367,13 @@ pub(crate) fn keep(
     keep_long(socket, Kept { level, name, value: value.into() })
 }
 
+/// A connection has the kept options of its listener, but for the priority (`sk_clone_lock` of Linux).
+pub(crate) fn inherit(connection: &SocketFile, listener: &SocketFile) {
+    let mut kept = listener.kept.lock().clone();
+    kept.retain(|kept| (kept.level, kept.name) != (level::SOCKET, so::PRIORITY));
+    *connection.kept.lock() = kept;
+}
+
 /// Callers know the option, so that there is one for each that exists at most.
 #[cold]
 #[inline(never)]

@@ -49,7 +49,7 @@ func main() {
 	check.Within("filters", time.Minute, filters)
 	check.Within("exclusive", time.Minute, exclusive)
 	check.Within("cork", time.Minute, corked)
-	check.Within("peers", time.Minute, peers)
+	check.Within("endpoints", time.Minute, endpoints)
 	check.Within("options", time.Minute, options)
 	check.Done()
 }

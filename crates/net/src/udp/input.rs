@@ -1,6 +1,6 @@
 //! Datagrams in.
 
-use super::{Datagram, Entry, FAILURES_MAX, Udp, UdpFailure};
+use super::{Datagram, Entry, FAILURES_MAX, Udp, UdpFailure, UdpOptions};
 use crate::checksum;
 use crate::engine::Core;
 use crate::ports::Binding;
@@ -139,8 +139,9 @@ impl Udp {
             let Some(binding) = self.ports.bindings(port).get(at).copied() else { break };
             let Some(entry) = self.entries.get(binding.socket) else { continue };
             // Also what others of this machine are members for (IP_MULTICAST_ALL).
+            let UdpOptions { multicast_all, multicast_all_v6, .. } = entry.options;
             let member = !to.is_multicast()
-                || entry.options.multicast_all
+                || (if to.is_ipv4() { multicast_all } else { multicast_all_v6 })
                 || entry.groups.contains(&(link, to));
             // Bound to one unicast address: no group or broadcast reaches it.
             let fits = match binding.address {

@@ -44,8 +44,11 @@ pub struct UdpOptions {
     pub multicast_loop: bool,
     /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`.
     pub multicast_link: Option<LinkId>,
-    /// `IP_MULTICAST_ALL`, `IPV6_MULTICAST_ALL`: datagrams also of groups that only other sockets have joined.
+    /// `IP_MULTICAST_ALL`: datagrams also of groups that only other sockets have joined. Off for IPv6 sockets, as on
+    /// Linux.
     pub multicast_all: bool,
+    /// `IPV6_MULTICAST_ALL`: the same of groups of IPv6.
+    pub multicast_all_v6: bool,
     /// `IP_TOS`, `IPV6_TCLASS`.
     pub traffic_class: u8,
     /// `UDP_SEGMENT`: what is sent is cut into datagrams of this many bytes; 0: one datagram.
@@ -73,6 +76,7 @@ impl Default for UdpOptions {
             multicast_loop: true,
             multicast_link: None,
             multicast_all: true,
+            multicast_all_v6: true,
             traffic_class: 0,
             segment_bytes: 0,
             corked: false,

@@ -36,7 +36,7 @@ impl UdpSocket {
         let notifier = Arc::new(Notifier::new());
         let entry = Box::new(Entry {
             family,
-            options: UdpOptions::default(),
+            options: UdpOptions { multicast_all: family == Family::V4, ..UdpOptions::default() },
             notifier: Arc::clone(&notifier),
             local: None,
             remote: None,
