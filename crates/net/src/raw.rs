@@ -33,6 +33,8 @@ pub struct RawOptions {
     pub receive_buffer: usize,
     /// `SO_BROADCAST`.
     pub broadcast: bool,
+    /// `SO_BINDTODEVICE`: the only interface that it uses.
+    pub device: Option<LinkId>,
 }
 
 struct Entry {
@@ -71,6 +73,11 @@ impl Raw {
 }
 
 impl Entry {
+    /// What comes by this interface is for it (`SO_BINDTODEVICE`).
+    fn hears(&self, link: LinkId) -> bool {
+        self.options.device.is_none_or(|device| device == link)
+    }
+
     fn wants(&self, packet: &Packet<'_>) -> bool {
         let family = packet.to.is_ipv4() == (self.family == Family::V4);
         let addresses = self.local.is_none_or(|local| local == packet.to)
@@ -91,7 +98,9 @@ impl Core {
         }
         let wanting: Vec<Id> = {
             let all = self.raw.entries.iter();
-            all.filter(|(_, entry)| entry.wants(packet)).map(|(id, _)| id).collect()
+            all.filter(|(_, entry)| entry.hears(link) && entry.wants(packet))
+                .map(|(id, _)| id)
+                .collect()
         };
         for id in wanting {
             let Some(entry) = self.raw.entries.get_mut(id) else { continue };
@@ -160,6 +169,7 @@ impl RawSocket {
                 traffic_class: 0,
                 receive_buffer: 212_992,
                 broadcast: false,
+                device: None,
             },
             notifier: Arc::clone(&notifier),
             local: None,
@@ -355,7 +365,7 @@ impl Engine {
         if core.routing.is_broadcast(to) && !entry.options.broadcast {
             return Err(Errno::EACCES);
         }
-        let hop = core.routing.lookup(to, options.link)?;
+        let hop = core.routing.lookup_by(entry.options.device, to, options.link)?;
         let from = options.source.filter(|ip| !ip.is_unspecified());
         let from = from.or(entry.local).unwrap_or(hop.source);
         if from.is_ipv4() != to.is_ipv4() {

@@ -121,6 +121,21 @@ impl Routing {
             })
     }
 
+    /// The way to `to` for a socket that may use `device` alone (`SO_BINDTODEVICE`).
+    pub(crate) fn lookup_by(
+        &self,
+        device: Option<LinkId>,
+        to: IpAddr,
+        scope: Option<LinkId>,
+    ) -> Result<Hop, Errno> {
+        let Some(device) = device else { return self.lookup(to, scope) };
+        let is_on_it = match self.link_of(to) {
+            Some(link) => device == LinkId::LOOPBACK || device == link,
+            None => device != LinkId::LOOPBACK && scope.is_none_or(|scope| scope == device),
+        };
+        if is_on_it { self.lookup(to, Some(device)) } else { Err(Errno::ENETUNREACH) }
+    }
+
     /// The way to `to`. `scope` chooses the interface for link-local destinations.
     pub(crate) fn lookup(&self, to: IpAddr, scope: Option<LinkId>) -> Result<Hop, Errno> {
         if self.is_local(to) {

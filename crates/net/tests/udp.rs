@@ -179,6 +179,40 @@ fn connected_sockets_hear_their_peer_only() {
     assert_eq!(receive(&server, 1).err(), Some(Errno::EAGAIN));
 }
 
+/// `SO_BINDTODEVICE`: what comes by another interface is not heard, and what is on another not reached.
+#[test]
+fn a_socket_uses_its_interface_alone() {
+    let world = World::new(11);
+    let wire = world.stacks[1].interfaces()[1].link;
+    let server = bound(&world.stacks[1], "0.0.0.0:53");
+    let (near, far) = (bound(&world.stacks[1], "0.0.0.0:0"), bound(&world.stacks[0], "0.0.0.0:0"));
+    let use_only = |socket: &UdpSocket, link| socket.set_options(|options| options.device = link);
+    let say = || {
+        for client in [&near, &far] {
+            let _ = send(client, b"x", Some(v4(1, 53)));
+        }
+        world.run(100);
+        let mut links = vec![];
+        while let Ok((_, received)) = receive(&server, 1) {
+            links.push(received.link);
+        }
+        links.sort();
+        links
+    };
+    assert_eq!(say(), [LinkId::LOOPBACK, wire]);
+    use_only(&server, Some(wire));
+    assert_eq!(say(), [wire]);
+    use_only(&server, Some(LinkId::LOOPBACK));
+    assert_eq!(say(), [LinkId::LOOPBACK]);
+    use_only(&server, None);
+    use_only(&far, Some(LinkId::LOOPBACK));
+    assert_eq!(send(&far, b"x", Some(v4(1, 53))), Err(Errno::ENETUNREACH));
+    assert_eq!(far.connect(Some(v4(1, 53))), Err(Errno::ENETUNREACH));
+    assert_eq!(say(), [LinkId::LOOPBACK]);
+    use_only(&far, Some(wire));
+    assert_eq!(say(), [LinkId::LOOPBACK, wire]);
+}
+
 /// What is sent to a group comes back by the interface that it left by, to its members there and to who is bound
 /// without having joined.
 #[test]

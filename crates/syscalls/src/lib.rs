@@ -50,6 +50,7 @@ pub mod signals;
 pub mod socket;
 mod socket_address;
 mod socket_control;
+mod socket_device;
 mod socket_file;
 mod socket_ioctl;
 pub mod socket_message;

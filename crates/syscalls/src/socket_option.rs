@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::credentials::capability;
 use crate::process::PROCESS_ID;
 use crate::socket_address::family;
+use crate::socket_device as device;
 use crate::socket_file::{Kind, SocketFile};
 use crate::socket_multipath as multipath;
 use crate::socket_option_inet as inet;
@@ -17,7 +18,7 @@ use alloc::vec::Vec;
 use base::{Errno, UserAddr};
 use core::time::Duration;
 use mm::Mm;
-use net::{Filter, INSTRUCTIONS_MAX};
+use net::{Filter, INSTRUCTIONS_MAX, LinkId};
 
 const LEVELS: &[(u64, &str)] = &[
     (0, "SOL_IP"),
@@ -28,7 +29,7 @@ const LEVELS: &[(u64, &str)] = &[
     (284, "SOL_MPTCP"),
 ];
 
-const NOTE: &str = "hints are kept; what needs an effect (SO_BINDTODEVICE, SO_TIMESTAMP*, SO_PEEK_OFF, SO_ZEROCOPY, IP_TRANSPARENT, IP_MINTTL, TCP_REPAIR …) ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
+const NOTE: &str = "hints are kept; what needs an effect (SO_TIMESTAMP*, SO_PEEK_OFF, SO_ZEROCOPY, IP_TRANSPARENT, IP_MINTTL, TCP_REPAIR …) ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -72,6 +73,7 @@ pub(crate) mod so {
     pub(crate) const SNDLOWAT: i32 = 19;
     pub(crate) const RCVTIMEO: i32 = 20;
     pub(crate) const SNDTIMEO: i32 = 21;
+    pub(crate) const BINDTODEVICE: i32 = 25;
     pub(crate) const ATTACH_FILTER: i32 = 26;
     pub(crate) const DETACH_FILTER: i32 = 27;
     pub(crate) const PEERNAME: i32 = 28;
@@ -84,6 +86,7 @@ pub(crate) mod so {
     pub(crate) const LOCK_FILTER: i32 = 44;
     pub(crate) const BUSY_POLL: i32 = 46;
     pub(crate) const COOKIE: i32 = 57;
+    pub(crate) const BINDTOIFINDEX: i32 = 62;
     pub(crate) const RCVTIMEO_NEW: i32 = 66;
     pub(crate) const SNDTIMEO_NEW: i32 = 67;
     pub(crate) const PREFER_BUSY_POLL: i32 = 69;
@@ -129,6 +132,14 @@ impl Value<'_> {
             1..4 => self.memory.read::<u8>(self.at).map(i32::from),
             _ => self.int(),
         }
+    }
+
+    /// Its first bytes, as many as `into` takes; it has so many.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub(crate) fn read(&self, into: &mut [u8]) -> Result<(), Errno> {
+        self.memory.read_bytes(self.at, into)
     }
 
     /// The first `N` bytes.
@@ -256,6 +267,9 @@ fn time_bytes(limit: Option<Duration>) -> Vec<u8> {
 }
 
 fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), Errno> {
+    if name == so::BINDTODEVICE {
+        return device::set_name(socket, value);
+    }
     let number = value.int()?;
     let on = number != 0;
     match old_name(name) {
@@ -295,6 +309,7 @@ fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), E
             socket.set_urgent_inline(on);
             keep(socket, level::SOCKET, name, i32::from(on))?;
         }
+        so::BINDTOIFINDEX => device::set_index(socket, number)?,
         so::ATTACH_FILTER => set_filter(socket, Some(filter(socket, value)?))?,
         so::DETACH_FILTER => {
             set_filter(socket, None)?;
@@ -438,6 +453,8 @@ fn get_socket(socket: &SocketFile, name: i32, room: usize) -> Result<Vec<u8>, Er
             }
             _ => b"\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
         },
+        so::BINDTODEVICE => device::name(socket, room)?,
+        so::BINDTOIFINDEX => int(device::get(socket).map_or(0, LinkId::index).cast_signed()),
         so::PEERNAME => {
             let bytes = socket.peer_address().map_err(|_| Errno::ENOTCONN)?.bytes();
             // Unlike getpeername(2), as Linux has it.

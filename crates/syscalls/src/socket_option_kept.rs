@@ -118,7 +118,6 @@ const ROWS: &[Row] = &[
     Row(SOL, 49, on::ALL, Whole, -1),          // SO_INCOMING_CPU
     Row(SOL, 56, on::ALL, Told, 0),            // SO_INCOMING_NAPI_ID
     Row(SOL, 60, on::TCP | on::UDP, Fixed, 0), // SO_ZEROCOPY
-    Row(SOL, 62, on::ALL, Fixed, 0),           // SO_BINDTOIFINDEX
     Row(SOL, 63, on::ALL, Fixed, 0),           // SO_TIMESTAMP_NEW
     Row(SOL, 64, on::ALL, Fixed, 0),           // SO_TIMESTAMPNS_NEW
     Row(SOL, 68, on::ALL, Absent, 0),          // SO_DETACH_REUSEPORT_BPF

@@ -50,6 +50,7 @@ func main() {
 	check.Within("exclusive", time.Minute, exclusive)
 	check.Within("cork", time.Minute, corked)
 	check.Within("endpoints", time.Minute, endpoints)
+	check.Within("devices", time.Minute, devices)
 	check.Within("options", time.Minute, options)
 	check.Done()
 }

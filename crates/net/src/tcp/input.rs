@@ -57,7 +57,8 @@ impl Core {
         }
         let opens = segment.has(flag::SYN) && !segment.has(flag::ACK | flag::RST | flag::FIN);
         let hash = self.random();
-        let listener = if opens { self.tcp.listener(packet.to, segment.to, hash) } else { None };
+        let listener =
+            if opens { self.tcp.listener(packet.to, segment.to, link, hash) } else { None };
         if let Some(listener) = listener {
             self.tcp_syn(listener, tuple, &segment, link, packet);
         } else if !segment.has(flag::RST) {

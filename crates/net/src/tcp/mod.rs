@@ -25,7 +25,8 @@ pub use socket::{SOMAXCONN, Shutdown, TcpSocket};
 pub use status::{TcpInfo, TcpState};
 
 use crate::hash::{KeyedMap, KeyedState, give_room_back};
-use crate::ports::{Family, Ports};
+use crate::ports::{Binding, Family, Ports};
+use crate::route::LinkId;
 use crate::slab::{Id, Slab};
 use alloc::boxed::Box;
 use alloc::collections::{BinaryHeap, VecDeque};
@@ -226,8 +227,13 @@ impl Tcp {
 
     /// The socket that listens for connections to `address` and `port`: the one bound to the
     /// address before those bound to all; among equals (`SO_REUSEPORT`) by hash.
-    fn listener(&self, address: IpAddr, port: u16, hash: u64) -> Option<Id> {
-        let candidates = self.ports.bindings(port).iter();
+    fn listener(&self, address: IpAddr, port: u16, link: LinkId, hash: u64) -> Option<Id> {
+        let hears = |binding: &&Binding| {
+            let entry = self.entries.get(binding.socket);
+            let device = entry.and_then(|entry| entry.options.device);
+            device.is_none_or(|device| device == link)
+        };
+        let candidates = self.ports.bindings(port).iter().filter(hears);
         let candidates = candidates.filter(|binding| binding.listening && binding.covers(address));
         let exact = candidates.clone().any(|binding| binding.address.is_some());
         let best = candidates.filter(|binding| binding.address.is_some() == exact);

@@ -95,7 +95,7 @@ impl Engine {
             return Err(Errno::ENETUNREACH);
         }
         let (bound, options) = (entry.local.filter(|_| entry.bound), entry.options);
-        let hop = core.routing.lookup(remote.ip(), scope_of(address))?;
+        let hop = core.routing.lookup_by(options.device, remote.ip(), scope_of(address))?;
         let source = bound.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let source = source.unwrap_or(hop.source);
         if source.is_ipv4() != remote.is_ipv4() {

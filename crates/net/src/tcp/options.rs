@@ -1,6 +1,7 @@
 //! Socket options of TCP, and how much memory a connection's buffers get.
 
 use super::shortcut::Inbox;
+use crate::route::LinkId;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -24,6 +25,8 @@ pub struct TcpOptions {
     pub keep_count: u32,
     /// `TCP_SYNCNT`: how often connect(2) tries again.
     pub syn_retries: u32,
+    /// `SO_BINDTODEVICE`: the only interface that it uses.
+    pub device: Option<LinkId>,
     /// `SO_LINGER`; zero resets on close.
     pub linger: Option<Duration>,
     /// `TCP_USER_TIMEOUT`: how long data may stay unacknowledged.
@@ -57,6 +60,7 @@ impl Default for TcpOptions {
             keep_interval: Duration::from_secs(75),
             keep_count: 9,
             syn_retries: 6,
+            device: None,
             linger: None,
             user_timeout: None,
             quick_ack: false,

@@ -41,7 +41,7 @@ impl Core {
             return;
         }
         let hash = crate::wire::key(packet.from) as u64 ^ u64::from(from.port());
-        match self.udp.receiver(packet.to, port, from, hash) {
+        match self.udp.receiver(packet.to, port, from, Some(link), hash) {
             Some(id) => self.udp.deliver(id, datagram(bytes)),
             None => {
                 self.udp.counters.no_ports += 1;
@@ -53,7 +53,8 @@ impl Core {
     /// A datagram from `local` did not arrive. A connected socket learns of it, and one that asked for
     /// more (`IP_RECVERR`).
     pub(crate) fn udp_error(&mut self, local: SocketAddr, failure: UdpFailure) {
-        let Some(id) = self.udp.receiver(local.ip(), local.port(), failure.to, 0) else { return };
+        let receiver = self.udp.receiver(local.ip(), local.port(), failure.to, None, 0);
+        let Some(id) = receiver else { return };
         let Ok(entry) = self.udp.get(id) else { return };
         let wants_all = entry.options.receive_errors;
         if entry.remote.is_none() && !wants_all {
@@ -81,6 +82,11 @@ fn score(binding: &Binding, entry: &Entry, to: IpAddr, from: SocketAddr) -> Opti
 }
 
 impl Entry {
+    /// What comes by this interface is for it (`SO_BINDTODEVICE`).
+    fn hears(&self, link: LinkId) -> bool {
+        self.options.device.is_none_or(|device| device == link)
+    }
+
     /// What the socket's filter says, which sees the header too. The checksum has been looked at and is
     /// not shown.
     #[cold]
@@ -102,12 +108,22 @@ impl Entry {
 
 impl Udp {
     /// The socket for a datagram from `from` to `to`: connected before bound before wildcard;
-    /// among equals (`SO_REUSEPORT`) by hash, else the newest.
-    fn receiver(&self, to: IpAddr, port: u16, from: SocketAddr, hash: u64) -> Option<Id> {
+    /// among equals (`SO_REUSEPORT`) by hash, else the newest. `link`: where it comes from, if that counts.
+    fn receiver(
+        &self,
+        to: IpAddr,
+        port: u16,
+        from: SocketAddr,
+        link: Option<LinkId>,
+        hash: u64,
+    ) -> Option<Id> {
         let mut best: Option<(u8, Id)> = None;
         let mut equals = 0;
         for binding in self.ports.bindings(port) {
             let Some(entry) = self.entries.get(binding.socket) else { continue };
+            if link.is_some_and(|link| !entry.hears(link)) {
+                continue;
+            }
             let Some(score) = score(binding, entry, to, from) else { continue };
             match best {
                 Some((most, _)) if score < most => {}
@@ -149,7 +165,7 @@ impl Udp {
                 None => binding.covers(to),
             };
             let peer = entry.remote.is_none_or(|remote| remote == from);
-            if member && fits && peer {
+            if member && fits && peer && entry.hears(link) {
                 self.deliver(binding.socket, datagram());
             }
         }

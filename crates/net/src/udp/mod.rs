@@ -44,6 +44,8 @@ pub struct UdpOptions {
     pub multicast_loop: bool,
     /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`.
     pub multicast_link: Option<LinkId>,
+    /// `SO_BINDTODEVICE`: the only interface that it uses.
+    pub device: Option<LinkId>,
     /// `IP_MULTICAST_ALL`: datagrams also of groups that only other sockets have joined. Off for IPv6 sockets, as on
     /// Linux.
     pub multicast_all: bool,
@@ -75,6 +77,7 @@ impl Default for UdpOptions {
             multicast_hop_limit: 1,
             multicast_loop: true,
             multicast_link: None,
+            device: None,
             multicast_all: true,
             multicast_all_v6: true,
             traffic_class: 0,

@@ -230,9 +230,12 @@ impl Core {
         // A group of IPv4 is reached by the interface that has the address.
         let of_own = own.filter(|own| multicast && own.is_ipv4());
         let own_link = of_own.and_then(|own| self.routing.link_of(own));
-        let scope = options.link.or(crate::address::scope_of(remote)).or(group_link).or(own_link);
+        let device = entry.options.device;
+        let scope = options.link.or(crate::address::scope_of(remote)).or(device);
+        let scope = scope.or(group_link).or(own_link);
         let by_loopback = Hop { link: LinkId::LOOPBACK, via: to, source: loopback_of(to) };
-        let hop = match self.routing.lookup(to, scope.filter(|link| *link != LinkId::LOOPBACK)) {
+        let beyond = scope.filter(|link| *link != LinkId::LOOPBACK);
+        let hop = match self.routing.lookup_by(device, to, beyond) {
             _ if multicast && scope == Some(LinkId::LOOPBACK) => by_loopback,
             Err(_) if multicast || options.link == Some(LinkId::LOOPBACK) => by_loopback,
             other => other?,

@@ -363,7 +363,8 @@ impl Engine {
         if core.routing.is_broadcast(remote.ip()) && !entry.options.broadcast {
             return Err(Errno::EACCES);
         }
-        let hop = core.routing.lookup(remote.ip(), scope_of(address))?;
+        let device = entry.options.device;
+        let hop = core.routing.lookup_by(device, remote.ip(), scope_of(address))?;
         if entry.local.is_none() {
             self.udp_bind(id, None)?;
         }
