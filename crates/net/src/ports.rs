@@ -1,6 +1,7 @@
 //! Which socket has which port: bind(2)'s rules.
 
 use crate::hash::{KeyedMap, KeyedState, give_room_back};
+use crate::route::LinkId;
 use crate::slab::Id;
 use alloc::vec::Vec;
 use base::Errno;
@@ -18,6 +19,17 @@ pub enum Family {
     V6,
 }
 
+/// With whom a socket shares its port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sharing {
+    /// `SO_REUSEADDR`.
+    pub(crate) reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub(crate) reuse_port: bool,
+    /// The only interface that it uses (`SO_BINDTODEVICE`).
+    pub(crate) device: Option<LinkId>,
+}
+
 /// A socket's claim on a port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding {
@@ -26,8 +38,7 @@ pub(crate) struct Binding {
     pub(crate) address: Option<IpAddr>,
     pub(crate) family: Family,
     pub(crate) v6_only: bool,
-    pub(crate) reuse_address: bool,
-    pub(crate) reuse_port: bool,
+    pub(crate) sharing: Sharing,
     /// TCP: accepts connections.
     pub(crate) listening: bool,
 }
@@ -44,7 +55,23 @@ impl Binding {
         }
     }
 
+    /// How much rather it has a packet than another that has it too: bound to the address before
+    /// bound to the interface.
+    pub(crate) fn rank(&self) -> u8 {
+        u8::from(self.address.is_some()) * 2 + u8::from(self.sharing.device.is_some())
+    }
+
+    /// True when it has the packets of this interface.
+    pub(crate) fn hears(&self, link: LinkId) -> bool {
+        link.is_for(self.sharing.device)
+    }
+
     fn overlaps(&self, other: &Self) -> bool {
+        if let (Some(one), Some(two)) = (self.sharing.device, other.sharing.device)
+            && one != two
+        {
+            return false;
+        }
         match (self.address, other.address) {
             (Some(one), Some(two)) => one == two,
             (Some(one), None) => other.covers(one),
@@ -81,11 +108,12 @@ impl Ports {
 
     /// True when `other`, which is there, keeps `one` out.
     fn conflicts(&self, one: &Binding, other: &Binding) -> bool {
-        if !one.overlaps(other) || (one.reuse_port && other.reuse_port) {
+        let (own, others) = (one.sharing, other.sharing);
+        if !one.overlaps(other) || (own.reuse_port && others.reuse_port) {
             return false;
         }
         let lenient = self.lenient || !other.listening;
-        !(one.reuse_address && other.reuse_address && lenient)
+        !(own.reuse_address && others.reuse_address && lenient)
     }
 
     /// Claims `port` for `binding`.
@@ -97,7 +125,7 @@ impl Ports {
             let others = row.bindings.iter().filter(|other| other.socket != binding.socket);
             let taken = others.clone().any(|other| self.conflicts(&binding, other));
             let connected = row.connections.iter().any(|(address, _)| binding.covers(*address));
-            if taken || (connected && !binding.reuse_address && !binding.reuse_port) {
+            if taken || (connected && !binding.sharing.reuse_address && !binding.sharing.reuse_port) {
                 return Err(Errno::EADDRINUSE);
             }
         }
@@ -134,6 +162,15 @@ impl Ports {
             row.bindings.retain(|binding| binding.socket != socket);
         }
         self.drop_if_empty(port);
+    }
+
+    /// The socket shares the port otherwise from now on: who is bound later meets that.
+    pub(crate) fn share(&mut self, port: u16, socket: Id, sharing: Sharing) {
+        let bindings = self.ports.get_mut(&port).map(|row| row.bindings.as_mut_slice());
+        let own = bindings.unwrap_or_default().iter_mut().find(|binding| binding.socket == socket);
+        if let Some(own) = own {
+            own.sharing = sharing;
+        }
     }
 
     fn drop_if_empty(&mut self, port: u16) {

@@ -73,11 +73,6 @@ impl Raw {
 }
 
 impl Entry {
-    /// What comes by this interface is for it (`SO_BINDTODEVICE`).
-    fn hears(&self, link: LinkId) -> bool {
-        self.options.device.is_none_or(|device| device == link)
-    }
-
     fn wants(&self, packet: &Packet<'_>) -> bool {
         let family = packet.to.is_ipv4() == (self.family == Family::V4);
         let addresses = self.local.is_none_or(|local| local == packet.to)
@@ -98,7 +93,7 @@ impl Core {
         }
         let wanting: Vec<Id> = {
             let all = self.raw.entries.iter();
-            all.filter(|(_, entry)| entry.hears(link) && entry.wants(packet))
+            all.filter(|(_, entry)| link.is_for(entry.options.device) && entry.wants(packet))
                 .map(|(id, _)| id)
                 .collect()
         };

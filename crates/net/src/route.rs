@@ -24,6 +24,11 @@ impl LinkId {
     pub fn from_index(index: u32) -> Option<Self> {
         index.checked_sub(1).map(Self)
     }
+
+    /// True when a socket that uses `device` alone uses this interface (`None`: it uses all).
+    pub(crate) fn is_for(self, device: Option<Self>) -> bool {
+        device.is_none_or(|device| device == self)
+    }
 }
 
 /// An address of ours.

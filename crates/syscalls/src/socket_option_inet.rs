@@ -294,13 +294,9 @@ fn multicast_interface(
     let link = match link_of(index) {
         None if address.is_unspecified() => return Ok((address, None)),
         None => link_with(socket, address),
-        link => link.filter(|link| exists(socket, *link)),
+        link => link.filter(|link| socket.stack.has_link(*link)),
     };
     Ok((address, Some(link.ok_or(Errno::EADDRNOTAVAIL)?)))
-}
-
-fn exists(socket: &SocketFile, link: LinkId) -> bool {
-    socket.stack.has_link(link)
 }
 
 fn is_tcp(socket: &SocketFile) -> bool {
@@ -430,7 +426,7 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
         }
         (ipv6::MULTICAST_IF, _) => {
             let link = link_of(number.cast_unsigned());
-            if link.is_some_and(|link| !exists(socket, link)) {
+            if link.is_some_and(|link| !socket.stack.has_link(link)) {
                 return Err(Errno::ENODEV);
             }
             set_udp(socket, |options| options.multicast_link = link);

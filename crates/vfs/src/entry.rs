@@ -58,14 +58,14 @@ impl Entry {
 
     /// The inode and its name of now, or the last that it had.
     pub(crate) fn place(&self) -> Place {
-        let standing = self.standing.lock();
-        let (parent, name) = (standing.parent.clone(), standing.name.clone());
-        Place { inode: self.inode.clone(), parent, name }
+        self.standing().0
     }
 
-    /// unlink(2), or a rename(2) over it, has taken it out of its directory.
-    pub(crate) fn is_removed(&self) -> bool {
-        self.standing.lock().is_removed
+    /// The same, and whether unlink(2), or a rename(2) over it, has taken it out of its directory.
+    pub(crate) fn standing(&self) -> (Place, bool) {
+        let standing = self.standing.lock();
+        let (parent, name) = (standing.parent.clone(), standing.name.clone());
+        (Place { inode: self.inode.clone(), parent, name }, standing.is_removed)
     }
 }
 

@@ -191,15 +191,38 @@ impl Inotify {
     }
 }
 
+/// What watches are told.
+struct Told<'a> {
+    what: Event,
+    /// Of a move, else 0.
+    cookie: u32,
+    /// The entry of a directory that it is about, or empty.
+    name: &'a [u8],
+    /// It came by an open file whose entry is in no directory any more.
+    is_removed: bool,
+}
+
+impl<'a> Told<'a> {
+    fn of_entry(name: &'a [u8], what: Event, cookie: u32) -> Self {
+        Self { what, cookie, name, is_removed: false }
+    }
+
+    fn to_watches_of(&self, inode: &InodeRef) {
+        if let Some(extras) = inode.extras() {
+            extras.each_watch(|watch| watch.tell(self));
+        }
+    }
+}
+
 impl Watch {
-    fn tell(&self, what: Event, cookie: u32, name: &[u8]) {
+    fn tell(&self, told: &Told<'_>) {
+        let Told { what, cookie, name, is_removed } = *told;
         let Some(instance) = self.instance.upgrade() else { return };
         let mask = Event::from_bits_truncate(self.mask.load(Ordering::Relaxed));
-        let is_excluded = (mask & what).contains(Event::EXCL_UNLINK);
+        let is_excluded = is_removed && mask.contains(Event::EXCL_UNLINK);
         if (mask & what & Event::ALL).is_empty() || is_excluded {
             return;
         }
-        let what = what - Event::EXCL_UNLINK;
         if !mask.contains(Event::ONESHOT) {
             instance.push(self.descriptor, what, cookie, name);
         } else if instance.state.lock().watches.remove(&self.descriptor).is_some() {
@@ -311,25 +334,24 @@ impl File for Inotify {
 
 /// Something happened to the entry `name` of a directory.
 pub(crate) fn in_directory(directory: &InodeRef, name: &[u8], what: Event, cookie: u32) {
-    if let Some(extras) = directory.extras() {
-        extras.each_watch(|watch| watch.tell(what, cookie, name));
-    }
+    Told::of_entry(name, what, cookie).to_watches_of(directory);
 }
 
 /// Something happened to an inode itself. (That a directory itself moves is told without ISDIR.)
 pub(crate) fn on_inode(inode: &InodeRef, what: Event) {
-    let is_directory = inode.kind() == FileType::Directory && what != Event::MOVE_SELF;
-    let what = if is_directory { what | Event::ISDIR } else { what };
-    if let Some(extras) = inode.extras() {
-        extras.each_watch(|watch| watch.tell(what, 0, &[]));
-    }
+    let what = if what == Event::MOVE_SELF { what } else { what | directory_flag(inode) };
+    in_directory(inode, &[], what, 0);
+}
+
+fn directory_flag(inode: &InodeRef) -> Event {
+    if inode.kind() == FileType::Directory { Event::ISDIR } else { Event::empty() }
 }
 
 /// Something happened to an inode, for its own watches and those of its directory.
 #[inline]
 pub(crate) fn on_place(place: &Place, what: Event) {
     if WATCHED.load(Ordering::Relaxed) {
-        tell_place(place, what);
+        tell_place(place, what, false);
     }
 }
 
@@ -337,31 +359,28 @@ pub(crate) fn on_place(place: &Place, what: Event) {
 #[inline]
 pub(crate) fn on_entry(entry: &Entry, what: Event) {
     if WATCHED.load(Ordering::Relaxed) {
-        let unlinked = if entry.is_removed() { Event::EXCL_UNLINK } else { Event::empty() };
-        tell_place(&entry.place(), what | unlinked);
+        let (place, is_removed) = entry.standing();
+        tell_place(&place, what, is_removed);
     }
 }
 
-/// `what`: with `EXCL_UNLINK` when the entry is removed, for watches that exclude those.
-fn tell_place(place: &Place, what: Event) {
-    on_inode(&place.inode, what);
+fn tell_place(place: &Place, what: Event, is_removed: bool) {
+    let what = what | directory_flag(&place.inode);
+    let told = Told { what, cookie: 0, name: &[], is_removed };
+    told.to_watches_of(&place.inode);
     if let Some(parent) = &place.parent {
-        let is_directory = place.inode.kind() == FileType::Directory;
-        let what = if is_directory { what | Event::ISDIR } else { what };
-        in_directory(parent, &place.name, what, 0);
+        Told { name: &place.name, ..told }.to_watches_of(parent);
     }
 }
 
 /// An entry was removed: the inode has a link less, and ends here if nobody else holds it.
 pub(crate) fn removed(directory: &InodeRef, name: &[u8], inode: InodeRef) {
-    let mut what = Event::DELETE;
-    if inode.kind() == FileType::Directory {
-        what |= Event::ISDIR;
-    } else {
+    let flag = directory_flag(&inode);
+    if flag.is_empty() {
         on_inode(&inode, Event::ATTRIB);
     }
     drop(inode);
-    in_directory(directory, name, what, 0);
+    in_directory(directory, name, Event::DELETE | flag, 0);
 }
 
 /// An entry was moved, over one of the inode `replaced`.
@@ -372,8 +391,7 @@ pub(crate) fn moved(
     replaced: Option<&InodeRef>,
 ) {
     let cookie = NEXT_COOKIE.fetch_add(1, Ordering::Relaxed);
-    let is_directory = inode.kind() == FileType::Directory;
-    let flag = if is_directory { Event::ISDIR } else { Event::empty() };
+    let flag = directory_flag(inode);
     in_directory(from, name, Event::MOVED_FROM | flag, cookie);
     in_directory(to, to_name, Event::MOVED_TO | flag, cookie);
     if let Some(replaced) = replaced {

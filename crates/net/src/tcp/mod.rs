@@ -226,21 +226,14 @@ impl Tcp {
     }
 
     /// The socket that listens for connections to `address` and `port`: the one bound to the
-    /// address before those bound to all; among equals (`SO_REUSEPORT`) by hash.
+    /// address before those bound to all, and to the interface before all; among equals (`SO_REUSEPORT`) by hash.
     fn listener(&self, address: IpAddr, port: u16, link: LinkId, hash: u64) -> Option<Id> {
-        let hears = |binding: &&Binding| {
-            let entry = self.entries.get(binding.socket);
-            let device = entry.and_then(|entry| entry.options.device);
-            device.is_none_or(|device| device == link)
-        };
-        let candidates = self.ports.bindings(port).iter().filter(hears);
-        let candidates = candidates.filter(|binding| binding.listening && binding.covers(address));
-        let exact = candidates.clone().any(|binding| binding.address.is_some());
-        let best = candidates.filter(|binding| binding.address.is_some() == exact);
+        let candidates = self.ports.bindings(port).iter().filter(|binding| {
+            binding.listening && binding.covers(address) && binding.hears(link)
+        });
+        let rank = candidates.clone().map(Binding::rank).max()?;
+        let best = candidates.filter(|binding| binding.rank() == rank);
         let count = best.clone().count();
-        if count == 0 {
-            return None;
-        }
         let chosen = (hash % count as u64) as usize;
         best.clone().nth(chosen).map(|binding| binding.socket)
     }

@@ -35,8 +35,7 @@ impl Engine {
             address: (!ip.is_unspecified()).then_some(ip),
             family: if ip.is_ipv4() { Family::V4 } else { entry.family },
             v6_only: entry.options.v6_only,
-            reuse_address: entry.options.reuse_address,
-            reuse_port: entry.options.reuse_port,
+            sharing: entry.options.sharing(),
             listening: false,
         };
         let port = match address.port() {

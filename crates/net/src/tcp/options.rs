@@ -1,6 +1,7 @@
 //! Socket options of TCP, and how much memory a connection's buffers get.
 
 use super::shortcut::Inbox;
+use crate::ports::Sharing;
 use crate::route::LinkId;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -47,6 +48,14 @@ pub struct TcpOptions {
     pub hop_limit: u8,
     /// `SO_OOBINLINE`: urgent bytes are read with all others.
     pub urgent_inline: bool,
+}
+
+impl TcpOptions {
+    /// With whom a socket of these options shares its port.
+    pub(crate) fn sharing(&self) -> Sharing {
+        let Self { reuse_address, reuse_port, device, .. } = *self;
+        Sharing { reuse_address, reuse_port, device }
+    }
 }
 
 impl Default for TcpOptions {

@@ -334,6 +334,9 @@ impl TcpSocket {
             let Some(entry) = tcp.entries.get_mut(self.id) else { return };
             change(&mut entry.options);
             let options = entry.options;
+            if let (true, Some(local)) = (entry.bound, entry.local) {
+                tcp.ports.share(local.port(), self.id, options.sharing());
+            }
             if let Some(connection) = entry.connection_mut() {
                 connection.apply(&options);
                 // Nagle may have held something back.

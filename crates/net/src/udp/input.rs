@@ -78,15 +78,10 @@ fn score(binding: &Binding, entry: &Entry, to: IpAddr, from: SocketAddr) -> Opti
         Some(_) => return None,
         None => 0,
     };
-    Some(connected + if binding.address.is_some() { 2 } else { 0 })
+    Some(connected + binding.rank())
 }
 
 impl Entry {
-    /// What comes by this interface is for it (`SO_BINDTODEVICE`).
-    fn hears(&self, link: LinkId) -> bool {
-        self.options.device.is_none_or(|device| device == link)
-    }
-
     /// What the socket's filter says, which sees the header too. The checksum has been looked at and is
     /// not shown.
     #[cold]
@@ -121,13 +116,13 @@ impl Udp {
         let mut equals = 0;
         for binding in self.ports.bindings(port) {
             let Some(entry) = self.entries.get(binding.socket) else { continue };
-            if link.is_some_and(|link| !entry.hears(link)) {
+            if link.is_some_and(|link| !binding.hears(link)) {
                 continue;
             }
             let Some(score) = score(binding, entry, to, from) else { continue };
             match best {
                 Some((most, _)) if score < most => {}
-                Some((most, _)) if score == most && binding.reuse_port => {
+                Some((most, _)) if score == most && binding.sharing.reuse_port => {
                     equals += 1;
                     if hash % (equals + 1) == equals {
                         best = Some((score, binding.socket));
@@ -165,7 +160,7 @@ impl Udp {
                 None => binding.covers(to),
             };
             let peer = entry.remote.is_none_or(|remote| remote == from);
-            if member && fits && peer && entry.hears(link) {
+            if member && fits && peer && link.is_for(entry.options.device) {
                 self.deliver(binding.socket, datagram());
             }
         }

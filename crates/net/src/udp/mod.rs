@@ -10,7 +10,7 @@ pub use socket::UdpSocket;
 
 use crate::filter::Filter;
 use crate::hash::KeyedState;
-use crate::ports::{Family, Ports};
+use crate::ports::{Family, Ports, Sharing};
 use crate::route::LinkId;
 use crate::slab::{Id, Slab};
 use alloc::boxed::Box;
@@ -61,6 +61,14 @@ pub struct UdpOptions {
     pub receive_errors: bool,
     /// `IP_MTU_DISCOVER` is `DO` or `PROBE`: a datagram that would be fragmented is refused.
     pub do_not_fragment: bool,
+}
+
+impl UdpOptions {
+    /// With whom a socket of these options shares its port.
+    pub(crate) fn sharing(&self) -> Sharing {
+        let Self { reuse_address, reuse_port, device, .. } = *self;
+        Sharing { reuse_address, reuse_port, device }
+    }
 }
 
 impl Default for UdpOptions {

@@ -260,7 +260,14 @@ impl UdpSocket {
 
     #[inline(never)]
     fn change_options(&self, change: &dyn Fn(&mut UdpOptions)) {
-        let _ = self.look(|entry| change(&mut entry.options));
+        let mut engine = self.stack.engine.lock();
+        let udp = &mut engine.core.udp;
+        let Ok(entry) = udp.get(self.id) else { return };
+        change(&mut entry.options);
+        let (local, sharing) = (entry.local, entry.options.sharing());
+        if let Some(local) = local {
+            udp.ports.share(local.port(), self.id, sharing);
+        }
     }
 
     /// Length of the next datagram (`FIONREAD`).
@@ -332,8 +339,7 @@ impl Engine {
             address: (!ip.is_unspecified()).then_some(ip),
             family: if ip.is_ipv4() { Family::V4 } else { entry.family },
             v6_only: entry.options.v6_only,
-            reuse_address: entry.options.reuse_address,
-            reuse_port: entry.options.reuse_port,
+            sharing: entry.options.sharing(),
             listening: false,
         };
         let port = match address.port() {
