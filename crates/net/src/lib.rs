@@ -50,5 +50,5 @@ pub use tcp::{
     MultipathInfo, SOMAXCONN, Shutdown, TcpCounters, TcpDetails, TcpInfo, TcpOptions, TcpSocket,
     TcpState,
 };
-pub use udp::{Received, SendOptions, UdpCounters, UdpFailure, UdpOptions, UdpSocket};
+pub use udp::{Received, SendOptions, UdpCounters, UdpFailure, UdpInfo, UdpOptions, UdpSocket};
 pub use unix::{Right, UnixKind, UnixName, UnixReceived, UnixSocket, UnixSpace, UnixTarget};

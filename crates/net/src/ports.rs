@@ -125,7 +125,8 @@ impl Ports {
             let others = row.bindings.iter().filter(|other| other.socket != binding.socket);
             let taken = others.clone().any(|other| self.conflicts(&binding, other));
             let connected = row.connections.iter().any(|(address, _)| binding.covers(*address));
-            if taken || (connected && !binding.sharing.reuse_address && !binding.sharing.reuse_port) {
+            if taken || (connected && !binding.sharing.reuse_address && !binding.sharing.reuse_port)
+            {
                 return Err(Errno::EADDRINUSE);
             }
         }

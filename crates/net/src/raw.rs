@@ -48,6 +48,8 @@ struct Entry {
     remote: Option<IpAddr>,
     queue: VecDeque<(Received, Vec<u8>)>,
     queued: usize,
+    /// Packets that it had no room for.
+    dropped: u32,
     /// `SO_ATTACH_FILTER`.
     filter: Option<Box<Filter>>,
 }
@@ -91,6 +93,7 @@ impl Core {
         if self.raw.is_empty() {
             return;
         }
+        let came = self.now;
         let wanting: Vec<Id> = {
             let all = self.raw.entries.iter();
             all.filter(|(_, entry)| link.is_for(entry.options.device) && entry.wants(packet))
@@ -110,6 +113,7 @@ impl Core {
                 bytes = bytes.get(..kept).unwrap_or(bytes);
             }
             if entry.queued + bytes.len() + OVERHEAD > entry.options.receive_buffer {
+                entry.dropped = entry.dropped.wrapping_add(1);
                 continue;
             }
             entry.queued += bytes.len() + OVERHEAD;
@@ -121,6 +125,8 @@ impl Core {
                 link,
                 traffic_class: packet.traffic_class,
                 hop_limit: packet.hop_limit,
+                came,
+                dropped: entry.dropped,
             };
             entry.queue.push_back((received, bytes.to_vec()));
             entry.notifier.notify(PollEvents::READABLE);
@@ -154,6 +160,7 @@ impl RawSocket {
         let mut engine = stack.engine.lock();
         let identifier = ping.then_some(engine.core.random() as u16 | 1);
         let id = engine.core.raw.entries.insert(Entry {
+            dropped: 0,
             filter: None,
             family,
             protocol,

@@ -5,7 +5,7 @@ use crate::engine::{Core, Engine, Link, LinkCounters, Side};
 use crate::netlink::NetlinkPorts;
 use crate::route::{Assigned, LinkId, Route};
 use crate::tcp::{TcpCounters, TcpInfo};
-use crate::udp::UdpCounters;
+use crate::udp::{UdpCounters, UdpInfo};
 use crate::unix::UnixSpace;
 use alloc::boxed::Box;
 use alloc::format;
@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use base::Instant;
 use base::link::NetDevice;
 use base::sync::{Rank, SpinGuard, SpinLock};
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use sched::{Notifier, PollEvents};
 
@@ -298,9 +298,9 @@ impl Stack {
         self.engine.lock().core.tcp.list(now)
     }
 
-    /// Local and remote address and queued bytes of all UDP sockets (/proc/net/udp).
+    /// All UDP sockets that have an address (/proc/net/udp).
     #[must_use]
-    pub fn udp_sockets(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>, usize)> {
+    pub fn udp_sockets(&self) -> Vec<UdpInfo> {
         self.engine.lock().core.udp.list()
     }
 

@@ -61,6 +61,7 @@ mod socket_option_kept;
 mod socket_option_tcp;
 mod socket_proc;
 mod socket_tcp_info;
+mod socket_timestamp;
 pub mod table;
 pub mod thread;
 pub mod threads;

@@ -29,6 +29,7 @@ mod message {
     pub(super) const SOCKET: i32 = 1;
     pub(super) const RIGHTS: i32 = 1;
     pub(super) const CREDENTIALS: i32 = 2;
+    pub(super) const RXQ_OVFL: i32 = 40;
 }
 
 /// Length of a header; data follows, and the next header at a multiple of 8.
@@ -200,6 +201,12 @@ impl Writer {
 fn write_details(writer: &mut Writer, socket: &SocketFile, details: &Received) {
     let settings = *socket.settings.lock();
     let index = details.link.index().to_ne_bytes();
+    if let Some((kind, bytes)) = settings.stamps.message(details.came) {
+        writer.put(message::SOCKET, kind, &bytes);
+    }
+    if settings.dropped && details.dropped != 0 {
+        writer.put(message::SOCKET, message::RXQ_OVFL, &details.dropped.to_ne_bytes());
+    }
     let number = |value: u8| i32::from(value).to_ne_bytes();
     // Where the datagram was sent to: nothing translates addresses here, so the port is the socket's.
     let destination = || {

@@ -3,6 +3,7 @@
 use crate::socket::{kind, protocol};
 use crate::socket_address::{Address, Destination, family};
 use crate::socket_option_kept::Kept;
+use crate::socket_timestamp::Stamps;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -46,6 +47,9 @@ pub(crate) struct Settings {
     pub(crate) receive_errors: bool,
     pub(crate) destination: bool,
     pub(crate) destination_v6: bool,
+    pub(crate) stamps: Stamps,
+    /// `SO_RXQ_OVFL`.
+    pub(crate) dropped: bool,
     /// `SO_LOCK_FILTER`.
     pub(crate) filter_locked: bool,
 }

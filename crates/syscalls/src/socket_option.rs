@@ -10,6 +10,7 @@ use crate::socket_multipath as multipath;
 use crate::socket_option_inet as inet;
 use crate::socket_option_kept::{self as table, keep, kept, kept_long};
 use crate::socket_option_tcp as tcp;
+use crate::socket_timestamp::{self as timestamp, Stamps};
 use crate::table::{Row, partial};
 use crate::trace::Argument::{Fd, Hex, Int, Name};
 use abi::number as nr;
@@ -29,7 +30,7 @@ const LEVELS: &[(u64, &str)] = &[
     (284, "SOL_MPTCP"),
 ];
 
-const NOTE: &str = "hints are kept; what needs an effect (SO_TIMESTAMP*, SO_PEEK_OFF, SO_ZEROCOPY, IP_TRANSPARENT, IP_MINTTL, TCP_REPAIR …) ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
+const NOTE: &str = "hints are kept; what needs an effect (SO_TIMESTAMPING, SO_TIMESTAMP of streams, SO_PEEK_OFF, SO_ZEROCOPY, IP_TRANSPARENT, IP_MINTTL, TCP_REPAIR …) ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -54,6 +55,7 @@ pub(crate) mod level {
 
 /// Options of the socket level (`SO_*`).
 pub(crate) mod so {
+    pub(crate) const RXQ_OVFL: i32 = 40;
     pub(crate) const DEBUG: i32 = 1;
     pub(crate) const REUSEADDR: i32 = 2;
     pub(crate) const TYPE: i32 = 3;
@@ -321,6 +323,9 @@ fn set_socket(socket: &SocketFile, name: i32, value: &Value<'_>) -> Result<(), E
             }
             settings.filter_locked = on;
         }
+        name if Stamps::has(name) => timestamp::set(socket, name, on)?,
+        // Only datagrams get lost.
+        so::RXQ_OVFL => socket.settings.lock().dropped = on,
         so::RCVLOWAT if number <= 1 => {}
         _ => table::set(socket, level::SOCKET, name, number, value)?,
     }
@@ -468,6 +473,8 @@ fn get_socket(socket: &SocketFile, name: i32, room: usize) -> Result<Vec<u8>, Er
         so::RCVBUF => buffer(socket, false)?,
         so::RCVTIMEO => time_bytes(socket.settings.lock().receive_timeout),
         so::SNDTIMEO => time_bytes(socket.settings.lock().send_timeout),
+        name if Stamps::has(name) => truth(timestamp::get(socket, name)),
+        so::RXQ_OVFL => truth(socket.settings.lock().dropped),
         so::RCVLOWAT | so::SNDLOWAT => int(1),
         so::LOCK_FILTER => truth(socket.settings.lock().filter_locked),
         so::LINGER => {

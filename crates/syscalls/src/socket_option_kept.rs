@@ -101,12 +101,9 @@ const ROWS: &[Row] = &[
     Row(SOL, 14, on::ALL, Ignored, 0), // SO_BSDCOMPAT
     Row(SOL, so::PASSCRED as u8, on::UNIX | on::NETLINK, Truth, 0),
     Row(SOL, so::PASSCRED as u8, on::INET, Unsupported, 0),
-    Row(SOL, 29, on::ALL, Fixed, 0),        // SO_TIMESTAMP
     Row(SOL, 34, on::UNIX, Fixed, 0),       // SO_PASSSEC
     Row(SOL, 34, on::INET, Unsupported, 0), // SO_PASSSEC
-    Row(SOL, 35, on::ALL, Fixed, 0),        // SO_TIMESTAMPNS
     Row(SOL, so::MARK as u8, on::ALL, Whole, 0),
-    Row(SOL, 40, on::ALL, Fixed, 0),       // SO_RXQ_OVFL
     Row(SOL, 41, on::ALL, Truth, 0),       // SO_WIFI_STATUS
     Row(SOL, 42, on::RAW, Unsupported, 0), // SO_PEEK_OFF
     Row(SOL, 42, on::ALL, Fixed, -1),      // SO_PEEK_OFF
@@ -118,8 +115,6 @@ const ROWS: &[Row] = &[
     Row(SOL, 49, on::ALL, Whole, -1),          // SO_INCOMING_CPU
     Row(SOL, 56, on::ALL, Told, 0),            // SO_INCOMING_NAPI_ID
     Row(SOL, 60, on::TCP | on::UDP, Fixed, 0), // SO_ZEROCOPY
-    Row(SOL, 63, on::ALL, Fixed, 0),           // SO_TIMESTAMP_NEW
-    Row(SOL, 64, on::ALL, Fixed, 0),           // SO_TIMESTAMPNS_NEW
     Row(SOL, 68, on::ALL, Absent, 0),          // SO_DETACH_REUSEPORT_BPF
     Row(SOL, so::PREFER_BUSY_POLL as u8, on::ALL, Truth, 0),
     Row(SOL, so::BUSY_POLL_BUDGET as u8, on::ALL, Budget, 0),

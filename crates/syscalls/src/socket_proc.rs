@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use net::{LinkId, Stack, TcpState};
+use net::{LinkId, Stack, TcpState, UdpInfo};
 use vfs::ProcFile;
 
 /// The text of a file.
@@ -114,14 +114,14 @@ fn udp(stack: &Stack, ipv4: bool) -> String {
          timeout inode ref pointer drops\n",
     );
     let rows = stack.udp_sockets().into_iter();
-    let rows = rows.filter(|(local, ..)| local.is_some() && is_of(*local, ipv4));
-    for (index, (local, remote, queued)) in rows.enumerate() {
+    let rows = rows.filter(|row| is_of(Some(row.local), ipv4));
+    for (index, UdpInfo { local, remote, queued, dropped }) in rows.enumerate() {
         let state = if remote.is_some() { 1 } else { 7 };
         let _ = writeln!(
             text,
             "{index:5}: {} {} {state:02X} 00000000:{queued:08X} 00:00000000 00000000     0        0 \
-             0 2 0 0",
-            hexadecimal(local, ipv4),
+             0 2 0 {dropped}",
+            hexadecimal(Some(local), ipv4),
             hexadecimal(remote, ipv4),
         );
     }
@@ -271,7 +271,7 @@ fn sockstat(stack: &Stack) -> String {
 fn sockstat_v6(stack: &Stack) -> String {
     let is_v6 = |local: Option<SocketAddr>| local.is_some_and(|local| local.is_ipv6());
     let tcp = stack.tcp_sockets().into_iter().filter(|row| is_v6(row.local)).count();
-    let udp = stack.udp_sockets().into_iter().filter(|row| is_v6(row.0)).count();
+    let udp = stack.udp_sockets().into_iter().filter(|row| is_v6(Some(row.local))).count();
     format!(
         "TCP6: inuse {tcp}\nUDP6: inuse {udp}\nUDPLITE6: inuse 0\nRAW6: inuse 0\n\
          FRAG6: inuse 0 memory 0\n"

@@ -51,6 +51,7 @@ func main() {
 	check.Within("cork", time.Minute, corked)
 	check.Within("endpoints", time.Minute, endpoints)
 	check.Within("devices", time.Minute, devices)
+	check.Within("timestamps", time.Minute, timestamps)
 	check.Within("options", time.Minute, options)
 	check.Done()
 }

@@ -228,9 +228,10 @@ impl Tcp {
     /// The socket that listens for connections to `address` and `port`: the one bound to the
     /// address before those bound to all, and to the interface before all; among equals (`SO_REUSEPORT`) by hash.
     fn listener(&self, address: IpAddr, port: u16, link: LinkId, hash: u64) -> Option<Id> {
-        let candidates = self.ports.bindings(port).iter().filter(|binding| {
-            binding.listening && binding.covers(address) && binding.hears(link)
-        });
+        let candidates =
+            self.ports.bindings(port).iter().filter(|binding| {
+                binding.listening && binding.covers(address) && binding.hears(link)
+            });
         let rank = candidates.clone().map(Binding::rank).max()?;
         let best = candidates.filter(|binding| binding.rank() == rank);
         let count = best.clone().count();

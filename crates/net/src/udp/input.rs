@@ -28,12 +28,15 @@ impl Core {
         }
         let from = SocketAddr::new(packet.from, u16::from_be_bytes([header[0], header[1]]));
         let port = u16::from_be_bytes([header[2], header[3]]);
+        let came = self.now;
         let datagram = |bytes: &[u8]| Datagram {
             from,
             to: packet.to,
             link,
             traffic_class: packet.traffic_class,
             hop_limit: packet.hop_limit,
+            came,
+            dropped: 0,
             bytes: bytes.to_vec(),
         };
         if packet.to.is_multicast() || self.routing.is_broadcast(packet.to) {
@@ -168,15 +171,14 @@ impl Udp {
 
     fn deliver(&mut self, id: Id, mut datagram: Datagram) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        if entry.filter.is_some() && !entry.keeps(&mut datagram) {
+        let wanted = entry.filter.is_none() || entry.keeps(&mut datagram);
+        let fits = entry.queued + datagram.charge() <= entry.options.receive_buffer.max(4096);
+        if !wanted || !fits || entry.receive_shutdown {
             self.counters.receive_drops += 1;
+            entry.dropped = entry.dropped.wrapping_add(1);
             return;
         }
-        let full = entry.queued + datagram.charge() > entry.options.receive_buffer.max(4096);
-        if full || entry.receive_shutdown {
-            self.counters.receive_drops += 1;
-            return;
-        }
+        datagram.dropped = entry.dropped;
         self.counters.received += 1;
         entry.queued += datagram.charge();
         entry.queue.push_back(datagram);

@@ -17,7 +17,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::Errno;
+use base::{Errno, Instant};
 use core::net::{IpAddr, SocketAddr};
 use sched::Notifier;
 
@@ -105,6 +105,8 @@ struct Datagram {
     link: LinkId,
     traffic_class: u8,
     hop_limit: u8,
+    came: Instant,
+    dropped: u32,
     bytes: Vec<u8>,
 }
 
@@ -125,6 +127,23 @@ pub struct Received {
     pub traffic_class: u8,
     /// Its TTL or hop limit.
     pub hop_limit: u8,
+    /// When it came.
+    pub came: Instant,
+    /// How many the socket had lost until then, modulo 2³².
+    pub dropped: u32,
+}
+
+/// A UDP socket, for /proc/net/udp.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UdpInfo {
+    /// Its address.
+    pub local: SocketAddr,
+    /// Its peer.
+    pub remote: Option<SocketAddr>,
+    /// What waits to be received, in bytes with what they are charged.
+    pub queued: usize,
+    /// How many datagrams it has lost.
+    pub dropped: u32,
 }
 
 /// What an ICMP message said of a datagram that was sent.
@@ -166,6 +185,8 @@ struct Entry {
     remote: Option<SocketAddr>,
     queue: VecDeque<Datagram>,
     queued: usize,
+    /// Datagrams that it had no room for, or that its filter did not want.
+    dropped: u32,
     error: Option<Errno>,
     failures: VecDeque<UdpFailure>,
     receive_shutdown: bool,
@@ -228,9 +249,13 @@ impl Udp {
         self.entries.get_mut(id).map(|entry| &mut **entry).ok_or(Errno::EBADF)
     }
 
-    /// (local, remote, queued bytes) of each socket, for /proc/net/udp.
-    pub(crate) fn list(&self) -> Vec<(Option<SocketAddr>, Option<SocketAddr>, usize)> {
+    /// Each socket that has an address.
+    pub(crate) fn list(&self) -> Vec<UdpInfo> {
         let entries = self.entries.iter();
-        entries.map(|(_, entry)| (entry.local, entry.remote, entry.queued)).collect()
+        let rows = entries.filter_map(|(_, entry)| {
+            let Entry { remote, queued, dropped, .. } = **entry;
+            Some(UdpInfo { local: entry.local?, remote, queued, dropped })
+        });
+        rows.collect()
     }
 }

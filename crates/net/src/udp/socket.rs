@@ -48,6 +48,7 @@ impl UdpSocket {
             send_shutdown: false,
             bound: None,
             groups: Vec::new(),
+            dropped: 0,
             filter: None,
             pieces: None,
         });
@@ -186,6 +187,8 @@ impl UdpSocket {
             link: datagram.link,
             traffic_class: datagram.traffic_class,
             hop_limit: datagram.hop_limit,
+            came: datagram.came,
+            dropped: datagram.dropped,
         }))
     }
 
