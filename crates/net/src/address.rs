@@ -5,6 +5,15 @@ use crate::route::{self, LinkId};
 use base::Errno;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// What a socket may do with addresses that the machine does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Foreign {
+    /// `IP_FREEBIND`: be bound to one.
+    pub bind: bool,
+    /// `IP_TRANSPARENT`: that, and send from one.
+    pub send: bool,
+}
+
 /// The unspecified address of a family.
 pub(crate) fn unspecified(family: Family) -> IpAddr {
     match family {

@@ -38,6 +38,7 @@ mod udp;
 mod unix;
 mod wire;
 
+pub use address::Foreign;
 pub use control::{InterfaceConfig, Ipv4Config, Ipv6Config};
 pub use engine::LinkCounters;
 pub use filter::{Filter, INSTRUCTIONS_MAX};

@@ -74,20 +74,28 @@ struct State {
 pub struct NetlinkSocket {
     stack: Arc<Stack>,
     process: u32,
+    raw: bool,
     state: SpinLock<State>,
     notifier: Notifier,
 }
 
 impl NetlinkSocket {
-    /// An unbound socket of process `process`.
+    /// An unbound socket of process `process`. `raw`: it was asked for as `SOCK_RAW`, which makes no difference.
     #[must_use]
-    pub fn new(stack: &Arc<Stack>, process: u32) -> Arc<Self> {
+    pub fn new(stack: &Arc<Stack>, process: u32, raw: bool) -> Arc<Self> {
         Arc::new(Self {
             stack: Arc::clone(stack),
             process,
+            raw,
             state: SpinLock::ranked(Rank::Netlink, State::default()),
             notifier: Notifier::new(),
         })
+    }
+
+    /// It was asked for as `SOCK_RAW`, not as `SOCK_DGRAM`.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 
     /// Who tells when there is something to receive.

@@ -1,6 +1,6 @@
 //! Raw sockets (raw(7)) and ping sockets (icmp(7)): packets of one IP protocol.
 
-use crate::address::{bind_address, connect_address, shown, unspecified};
+use crate::address::{Foreign, bind_address, connect_address, shown, unspecified};
 use crate::checksum;
 use crate::engine::{Core, Engine};
 use crate::filter::Filter;
@@ -35,6 +35,8 @@ pub struct RawOptions {
     pub broadcast: bool,
     /// `SO_BINDTODEVICE`: the only interface that it uses.
     pub device: Option<LinkId>,
+    /// `IP_FREEBIND`, `IP_TRANSPARENT`.
+    pub foreign: Foreign,
 }
 
 struct Entry {
@@ -166,6 +168,7 @@ impl RawSocket {
             protocol,
             ping: identifier,
             options: RawOptions {
+                foreign: Foreign::default(),
                 header_included: false,
                 hop_limit: 64,
                 traffic_class: 0,
@@ -220,10 +223,11 @@ impl RawSocket {
     pub fn bind(&self, address: SocketAddr) -> Result<(), Errno> {
         let mut engine = self.stack.engine.lock();
         let ip = bind_address(self.family, false, address.ip())?;
-        if !ip.is_unspecified() && !engine.core.routing.is_local(ip) {
+        let core = &mut engine.core;
+        let entry = core.raw.entries.get_mut(self.id).ok_or(Errno::EBADF)?;
+        if !core.routing.may_bind(ip, entry.options.foreign) {
             return Err(Errno::EADDRNOTAVAIL);
         }
-        let entry = engine.core.raw.entries.get_mut(self.id).ok_or(Errno::EBADF)?;
         entry.local = (!ip.is_unspecified()).then_some(ip);
         if entry.ping.is_some() && address.port() != 0 {
             entry.ping = Some(address.port());
@@ -242,8 +246,12 @@ impl RawSocket {
             return Ok(());
         };
         let remote = connect_address(self.family, false, address)?.ip();
-        let hop = engine.core.routing.lookup(remote, None)?;
-        let entry = engine.core.raw.entries.get_mut(self.id).ok_or(Errno::EBADF)?;
+        let core = &mut engine.core;
+        let entry = core.raw.entries.get_mut(self.id).ok_or(Errno::EBADF)?;
+        let hop = core.routing.lookup_by(entry.options.device, remote, None)?;
+        if entry.local.is_some_and(|own| !core.routing.may_send(own, entry.options.foreign)) {
+            return Err(Errno::ENETUNREACH);
+        }
         entry.remote = Some(remote);
         entry.local.get_or_insert(hop.source);
         Ok(())
@@ -369,7 +377,11 @@ impl Engine {
         }
         let hop = core.routing.lookup_by(entry.options.device, to, options.link)?;
         let from = options.source.filter(|ip| !ip.is_unspecified());
-        let from = from.or(entry.local).unwrap_or(hop.source);
+        let bound = entry.local.filter(|_| from.is_none());
+        if bound.is_some_and(|own| !core.routing.may_send(own, entry.options.foreign)) {
+            return Err(Errno::ENETUNREACH);
+        }
+        let from = from.or(bound).unwrap_or(hop.source);
         if from.is_ipv4() != to.is_ipv4() {
             return Err(Errno::EINVAL);
         }

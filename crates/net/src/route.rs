@@ -1,5 +1,6 @@
 //! Which addresses are ours, and which way packets go.
 
+use crate::address::Foreign;
 use crate::wire;
 use alloc::vec::Vec;
 use base::Errno;
@@ -102,6 +103,22 @@ impl Routing {
     /// True for every address that leads back to this machine.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.addresses.iter().any(|own| own.address == address)
+    }
+
+    /// True when packets can come from the address that a socket is bound to: not from a group.
+    pub(crate) fn is_source(&self, bound: IpAddr) -> bool {
+        wire::is_unicast(bound) && !self.is_broadcast(bound)
+    }
+
+    /// True when a socket may be bound to `address`.
+    pub(crate) fn may_bind(&self, address: IpAddr, foreign: Foreign) -> bool {
+        address.is_unspecified() || foreign.bind || foreign.send || self.is_local(address)
+    }
+
+    /// True when a socket that is bound to `address` may send. (That of IPv6 that is not ours any
+    /// more does no harm, on Linux.)
+    pub(crate) fn may_send(&self, address: IpAddr, foreign: Foreign) -> bool {
+        address.is_ipv6() || foreign.send || self.is_local(address)
     }
 
     /// The interface that has this address.

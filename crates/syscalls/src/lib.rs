@@ -56,6 +56,7 @@ mod socket_ioctl;
 pub mod socket_message;
 mod socket_multipath;
 pub mod socket_option;
+mod socket_option_foreign;
 mod socket_option_inet;
 mod socket_option_kept;
 mod socket_option_tcp;

@@ -102,7 +102,7 @@ fn make(call: &Call<'_>, domain: u32, kind: u32, number: i32) -> Result<Kind, Er
         family::NETLINK => match (kind, number) {
             (kind::RAW | kind::DATAGRAM, protocol::ROUTE) => {
                 let stack = call.process().machine.network();
-                Ok(Kind::Netlink(NetlinkSocket::new(stack, PROCESS_ID.0)))
+                Ok(Kind::Netlink(NetlinkSocket::new(stack, PROCESS_ID.0, kind == kind::RAW)))
             }
             (kind::RAW | kind::DATAGRAM, _) => Err(Errno::EPROTONOSUPPORT),
             _ => Err(Errno::ESOCKTNOSUPPORT),

@@ -146,6 +146,7 @@ impl SocketFile {
                 UnixKind::Datagram => kind::DATAGRAM.cast_signed(),
             },
             Kind::Raw(raw) if raw.is_ping() => kind::DATAGRAM.cast_signed(),
+            Kind::Netlink(netlink) if !netlink.is_raw() => kind::DATAGRAM.cast_signed(),
             Kind::Raw(_) | Kind::Netlink(_) => kind::RAW.cast_signed(),
         }
     }

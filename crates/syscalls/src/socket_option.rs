@@ -30,7 +30,7 @@ const LEVELS: &[(u64, &str)] = &[
     (284, "SOL_MPTCP"),
 ];
 
-const NOTE: &str = "hints are kept; what needs an effect (SO_TIMESTAMPING, SO_TIMESTAMP of streams, SO_PEEK_OFF, SO_ZEROCOPY, IP_TRANSPARENT, IP_MINTTL, TCP_REPAIR …) ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
+const NOTE: &str = "hints are kept; what needs an effect (SO_TIMESTAMPING, SO_TIMESTAMP of streams, SO_PEEK_OFF, SO_ZEROCOPY, IP_CHECKSUM, TCP_REPAIR …) ENOPROTOOPT, of MPTCP but for its INFO EOPNOTSUPP";
 
 /// The calls of this family.
 pub const ROWS: &[Row] = &[
@@ -111,6 +111,8 @@ pub(crate) struct Value<'a> {
     pub(crate) length: usize,
     /// Whoever sets it has CAP_NET_ADMIN.
     pub(crate) is_admin: bool,
+    /// Or CAP_NET_RAW.
+    pub(crate) may_forge: bool,
 }
 
 impl Value<'_> {
@@ -166,7 +168,8 @@ fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
     let socket = SocketFile::of(&open)?;
     let length = usize::try_from(call.int(4)).map_err(|_| Errno::EINVAL)?;
     let is_admin = call.thread.identity.has(capability::NET_ADMIN);
-    let value = Value { memory: call.memory(), at: call.address(3), length, is_admin };
+    let may_forge = call.thread.identity.has(capability::NET_RAW);
+    let value = Value { memory: call.memory(), at: call.address(3), length, is_admin, may_forge };
     let name = call.int(2);
     let is_forced =
         call.int(1) == level::SOCKET && matches!(name, so::SNDBUFFORCE | so::RCVBUFFORCE);

@@ -3,6 +3,7 @@
 use crate::socket_address::{Address, family};
 use crate::socket_file::{Kind, Settings, SocketFile};
 use crate::socket_option::{Value, int, truth, wrong_level};
+use crate::socket_option_foreign as foreign;
 use crate::socket_option_kept::{self as table, keep, kept};
 use alloc::vec::Vec;
 use base::Errno;
@@ -26,6 +27,7 @@ mod ip {
     pub(super) const MULTICAST_TTL: i32 = 33;
     pub(super) const MULTICAST_LOOP: i32 = 34;
     pub(super) const MULTICAST_ALL: i32 = 49;
+    pub(super) const MINTTL: i32 = 21;
     pub(super) const ADD_MEMBERSHIP: i32 = 35;
     pub(super) const DROP_MEMBERSHIP: i32 = 36;
     pub(super) const MCAST_JOIN_GROUP: i32 = 42;
@@ -40,6 +42,7 @@ mod ipv6 {
     pub(super) const MULTICAST_HOPS: i32 = 18;
     pub(super) const MULTICAST_LOOP: i32 = 19;
     pub(super) const MULTICAST_ALL: i32 = 29;
+    pub(super) const MINHOPCOUNT: i32 = 73;
     pub(super) const ADD_MEMBERSHIP: i32 = 20;
     pub(super) const DROP_MEMBERSHIP: i32 = 21;
     pub(super) const MTU_DISCOVER: i32 = 23;
@@ -333,6 +336,9 @@ pub(crate) fn set_ip(socket: &SocketFile, name: i32, value: &Value<'_>) -> Resul
     if flag(socket, ip::LEVEL, name, Some(on)).is_some() {
         return Ok(());
     }
+    if let Some(done) = foreign::set(socket, (ip::LEVEL, name), on, value) {
+        return done;
+    }
     match (name, &socket.kind) {
         (ip::TOS, _) => set_class(socket, ip::LEVEL, name, number as u8),
         (ip::TTL, _) => set_hop_limit(socket, number, 1),
@@ -348,8 +354,10 @@ pub(crate) fn set_ip(socket: &SocketFile, name: i32, value: &Value<'_>) -> Resul
         }
         _ => {
             table::set(socket, ip::LEVEL, name, number, value)?;
-            if name == ip::MULTICAST_ALL {
-                set_udp(socket, |options| options.multicast_all = number != 0);
+            match name {
+                ip::MULTICAST_ALL => set_udp(socket, |options| options.multicast_all = number != 0),
+                ip::MINTTL => apply(socket, |options| options.ttl_min = number as u8)?,
+                _ => {}
             }
             Ok(())
         }
@@ -367,7 +375,8 @@ fn hop_limit(socket: &SocketFile) -> i32 {
 
 /// An option of IP.
 pub(crate) fn get_ip(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
-    if let Some(on) = flag(socket, ip::LEVEL, name, None) {
+    let on = flag(socket, ip::LEVEL, name, None);
+    if let Some(on) = on.or_else(|| foreign::get(socket, ip::LEVEL, name)) {
         return Ok(truth(on));
     }
     let number = match (name, &socket.kind) {
@@ -412,6 +421,9 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
     if flag(socket, ipv6::LEVEL, name, Some(on)).is_some() {
         return Ok(());
     }
+    if let Some(done) = foreign::set(socket, (ipv6::LEVEL, name), on, value) {
+        return done;
+    }
     match (name, &socket.kind) {
         (ipv6::V6ONLY, _) => {
             set_udp(socket, |options| options.v6_only = on);
@@ -436,8 +448,12 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
         // Of UDP: neither 0 nor 1.
         _ => {
             table::set(socket, ipv6::LEVEL, name, number, value)?;
-            if name == ipv6::MULTICAST_ALL {
-                set_udp(socket, |options| options.multicast_all_v6 = on);
+            match name {
+                ipv6::MULTICAST_ALL => set_udp(socket, |options| options.multicast_all_v6 = on),
+                ipv6::MINHOPCOUNT => {
+                    apply(socket, |options| options.hop_limit_min = number as u8)?;
+                }
+                _ => {}
             }
             Ok(())
         }
@@ -446,7 +462,8 @@ pub(crate) fn set_ipv6(socket: &SocketFile, name: i32, value: &Value<'_>) -> Res
 
 /// An option of IPv6.
 pub(crate) fn get_ipv6(socket: &SocketFile, name: i32) -> Result<Vec<u8>, Errno> {
-    if let Some(on) = flag(socket, ipv6::LEVEL, name, None) {
+    let on = flag(socket, ipv6::LEVEL, name, None);
+    if let Some(on) = on.or_else(|| foreign::get(socket, ipv6::LEVEL, name)) {
         return Ok(truth(on));
     }
     let number = match (name, &socket.kind) {

@@ -45,6 +45,8 @@ enum Rule {
     Whole,
     /// 0 and more.
     Natural,
+    /// 0 to 255.
+    Byte,
     /// 0 to 65535, never read.
     Budget,
     /// Bytes a second, 8 bytes long when read.
@@ -129,10 +131,8 @@ const ROWS: &[Row] = &[
     Row(IP, 6, on::INET, Truth, 0),            // IP_RECVOPTS
     Row(IP, 7, on::INET, Truth, 0),            // IP_RETOPTS
     Row(IP, 10, on::INET, Whole, 1),           // IP_MTU_DISCOVER
-    Row(IP, 15, on::INET, Fixed, 0),           // IP_FREEBIND
     Row(IP, 18, on::INET, Fixed, 0),           // IP_PASSSEC
-    Row(IP, 19, on::INET, Fixed, 0),           // IP_TRANSPARENT
-    Row(IP, 21, on::INET, Fixed, 0),           // IP_MINTTL
+    Row(IP, 21, on::INET, Byte, 0),            // IP_MINTTL
     Row(IP, 22, on::RAW, Truth, 0),            // IP_NODEFRAG
     Row(IP, 22, on::INET, Told, 0),            // IP_NODEFRAG
     Row(IP, 23, on::INET, Fixed, 0),           // IP_CHECKSUM
@@ -191,11 +191,9 @@ const ROWS: &[Row] = &[
     Row(IP6, 67, on::V6, Whole, 0),            // IPV6_TCLASS
     Row(IP6, 70, on::V6, Truth, 1),            // IPV6_AUTOFLOWLABEL
     Row(IP6, 72, on::V6, Preferences, 0x500),  // IPV6_ADDR_PREFERENCES
-    Row(IP6, 73, on::V6, Fixed, 0),            // IPV6_MINHOPCOUNT
-    Row(IP6, 75, on::V6, Fixed, 0),            // IPV6_TRANSPARENT
+    Row(IP6, 73, on::V6, Byte, 0),             // IPV6_MINHOPCOUNT
     Row(IP6, 76, on::V6, Fixed, 0),            // IPV6_UNICAST_IF
     Row(IP6, 77, on::V6, Fixed, 0),            // IPV6_RECVFRAGSIZE
-    Row(IP6, 78, on::V6, Fixed, 0),            // IPV6_FREEBIND
 ];
 
 #[cold]
@@ -264,6 +262,7 @@ fn kept_of(rule: Rule, number: i32, default: i16) -> Result<i32, Errno> {
         Segment if number == 0 => return Ok(0),
         Bit | Rehash | IgnoredBit => (0, 1),
         Natural => (0, i32::MAX),
+        Byte => (0, 0xff),
         Budget => (0, 0xffff),
         Segment => (SEGMENT_MIN, SEGMENT_MAX),
         Invalid | Absent => (0, -1),

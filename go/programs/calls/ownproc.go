@@ -173,6 +173,7 @@ func smallFiles() {
 	} {
 		check.Equal(path, textOf(path), want)
 	}
+	check.Equal("no pages are reserved", textOf("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), "0\n")
 	textOf("/proc/self/stack")
 	apart(func() {
 		link, err := os.Readlink("/proc/thread-self")

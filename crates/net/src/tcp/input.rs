@@ -36,7 +36,9 @@ impl Core {
         self.tcp.counters.received += 1;
         let tuple = Tuple::of(packet.to, segment.to, packet.from, segment.from);
         if let Some(&id) = self.tcp.tuples.get(&tuple) {
-            self.tcp_arrival(id, packet, &segment);
+            if self.tcp.takes(id, packet) {
+                self.tcp_arrival(id, packet, &segment);
+            }
             return;
         }
         if let Some(answer) = self.tcp.time_wait.input(&tuple, &segment, self.now) {
@@ -60,7 +62,9 @@ impl Core {
         let listener =
             if opens { self.tcp.listener(packet.to, segment.to, link, hash) } else { None };
         if let Some(listener) = listener {
-            self.tcp_syn(listener, tuple, &segment, link, packet);
+            if self.tcp.takes(listener, packet) {
+                self.tcp_syn(listener, tuple, &segment, link, packet);
+            }
         } else if !segment.has(flag::RST) {
             self.tcp.counters.resets_sent += 1;
             self.tcp_answer(packet.to, packet.from, link, &segment.reset());

@@ -239,6 +239,12 @@ impl Tcp {
         best.clone().nth(chosen).map(|binding| binding.socket)
     }
 
+    /// True when the packet has come no farther than its socket allows.
+    fn takes(&self, id: Id, packet: &crate::wire::Packet<'_>) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_none_or(|entry| entry.options.takes(packet.to, packet.hop_limit))
+    }
+
     /// Takes a connection out of the table of tuples; `remains` keeps answering for it.
     fn unlink(&mut self, id: Id, remains: Option<timewait::Record>, now: Instant) {
         let Some(entry) = self.entries.get_mut(id) else { return };

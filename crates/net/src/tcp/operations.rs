@@ -27,7 +27,7 @@ impl Engine {
             return Err(Errno::EINVAL);
         }
         let ip = bind_address(entry.family, entry.options.v6_only, address.ip())?;
-        if !ip.is_unspecified() && !routing.is_local(ip) {
+        if !routing.may_bind(ip, entry.options.foreign) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let binding = Binding {
@@ -99,6 +99,9 @@ impl Engine {
         let source = source.unwrap_or(hop.source);
         if source.is_ipv4() != remote.is_ipv4() {
             return Err(Errno::EINVAL);
+        }
+        if !core.routing.may_send(source, options.foreign) {
+            return Err(Errno::ENETUNREACH);
         }
         if !core.tcp.rings.has_room() {
             return Err(Errno::ENOBUFS);

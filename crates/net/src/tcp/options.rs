@@ -1,10 +1,12 @@
 //! Socket options of TCP, and how much memory a connection's buffers get.
 
 use super::shortcut::Inbox;
+use crate::address::Foreign;
 use crate::ports::Sharing;
 use crate::route::LinkId;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
@@ -48,6 +50,12 @@ pub struct TcpOptions {
     pub hop_limit: u8,
     /// `SO_OOBINLINE`: urgent bytes are read with all others.
     pub urgent_inline: bool,
+    /// `IP_FREEBIND`, `IP_TRANSPARENT`.
+    pub foreign: Foreign,
+    /// `IP_MINTTL`: from how many hops on packets of IPv4 are taken.
+    pub ttl_min: u8,
+    /// `IPV6_MINHOPCOUNT`: the same of IPv6.
+    pub hop_limit_min: u8,
 }
 
 impl TcpOptions {
@@ -55,6 +63,12 @@ impl TcpOptions {
     pub(crate) fn sharing(&self) -> Sharing {
         let Self { reuse_address, reuse_port, device, .. } = *self;
         Sharing { reuse_address, reuse_port, device }
+    }
+
+    /// True when a packet to `to` may have so few hops left.
+    #[inline]
+    pub(crate) fn takes(&self, to: IpAddr, hops: u8) -> bool {
+        hops >= if to.is_ipv4() { self.ttl_min } else { self.hop_limit_min }
     }
 }
 
@@ -80,6 +94,9 @@ impl Default for TcpOptions {
             send_buffer: None,
             hop_limit: 64,
             urgent_inline: false,
+            foreign: Foreign::default(),
+            ttl_min: 0,
+            hop_limit_min: 0,
         }
     }
 }

@@ -160,7 +160,8 @@ impl Core {
     /// The other end of a connection, when data may go there the short way.
     pub(super) fn tcp_shortcut(&self, id: Id) -> Option<Id> {
         let entries = &self.tcp.entries;
-        let connection = entries.get(id)?.connection()?;
+        let own = entries.get(id)?;
+        let connection = own.connection()?;
         // Nothing may be under way that would be overtaken.
         if connection.hop.link != LinkId::LOOPBACK || connection.socket().send_queue() > 0 {
             return None;
@@ -180,7 +181,8 @@ impl Core {
         let is_open = entry.open || other.parent.is_some();
         let reachable = other.linked && other.tuple == there && peer != id;
         let unseen = self.raw.is_empty() || other.ring.inbox.bytes() > 0;
-        (receives && is_open && reachable && unseen).then_some(peer)
+        let taken = entry.options.takes(other.local.ip(), own.options.hop_limit);
+        (receives && is_open && reachable && unseen && taken).then_some(peer)
     }
 
     /// Sends to `peer` the short way.

@@ -8,6 +8,7 @@ use output::Pieces;
 pub use output::SendOptions;
 pub use socket::UdpSocket;
 
+use crate::address::Foreign;
 use crate::filter::Filter;
 use crate::hash::KeyedState;
 use crate::ports::{Family, Ports, Sharing};
@@ -61,6 +62,8 @@ pub struct UdpOptions {
     pub receive_errors: bool,
     /// `IP_MTU_DISCOVER` is `DO` or `PROBE`: a datagram that would be fragmented is refused.
     pub do_not_fragment: bool,
+    /// `IP_FREEBIND`, `IP_TRANSPARENT`.
+    pub foreign: Foreign,
 }
 
 impl UdpOptions {
@@ -93,6 +96,7 @@ impl Default for UdpOptions {
             corked: false,
             receive_errors: false,
             do_not_fragment: false,
+            foreign: Foreign::default(),
         }
     }
 }

@@ -224,7 +224,7 @@ impl Core {
         }
         let group_link = entry.options.multicast_link.filter(|_| multicast);
         let local = entry.local.ok_or(Errno::EINVAL)?;
-        let bound = Some(local.ip()).filter(|ip| !ip.is_unspecified());
+        let bound = Some(local.ip()).filter(|ip| self.routing.is_source(*ip));
         let asked = options.source.filter(|ip| !ip.is_unspecified());
         let own = asked.or(bound);
         // A group of IPv4 is reached by the interface that has the address.
@@ -244,8 +244,12 @@ impl Core {
         if from.is_ipv4() != to.is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
-        if !self.routing.is_local(from) {
-            return Err(Errno::EINVAL);
+        let may_send = match asked {
+            None => self.routing.may_send(from, entry.options.foreign),
+            Some(_) => self.routing.may_bind(from, entry.options.foreign),
+        };
+        if !may_send {
+            return Err(if asked.is_some() { Errno::EINVAL } else { Errno::ENETUNREACH });
         }
         let hop_limit =
             if multicast { entry.options.multicast_hop_limit } else { entry.options.hop_limit };

@@ -330,8 +330,7 @@ impl Engine {
         }
         let address = address.unwrap_or(SocketAddr::new(unspecified(entry.family), 0));
         let ip = bind_address(entry.family, entry.options.v6_only, address.ip())?;
-        let ours = ip.is_unspecified()
-            || routing.is_local(ip)
+        let ours = routing.may_bind(ip, entry.options.foreign)
             || ip.is_multicast()
             || routing.is_broadcast(ip);
         if !ours {
@@ -374,6 +373,10 @@ impl Engine {
         }
         let device = entry.options.device;
         let hop = core.routing.lookup_by(device, remote.ip(), scope_of(address))?;
+        let own = entry.local.map(|local| local.ip()).filter(|ip| core.routing.is_source(*ip));
+        if own.is_some_and(|own| !core.routing.may_send(own, entry.options.foreign)) {
+            return Err(Errno::ENETUNREACH);
+        }
         if entry.local.is_none() {
             self.udp_bind(id, None)?;
         }

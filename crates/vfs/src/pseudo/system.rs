@@ -7,7 +7,16 @@ pub(super) const ROOT: &[Row] = &[
     directory("class", &[directory("net", &[])]),
     directory("devices", &[directory("system", &[directory("cpu", CPU)])]),
     directory("fs", &[directory("cgroup", &[])]),
-    directory("kernel", &[directory("mm", &[directory("transparent_hugepage", HUGE_PAGES)])]),
+    directory(
+        "kernel",
+        &[directory(
+            "mm",
+            &[
+                directory("hugepages", &[directory("hugepages-2048kB", RESERVED_PAGES)]),
+                directory("transparent_hugepage", HUGE_PAGES),
+            ],
+        )],
+    ),
 ];
 
 const CPU: &[Row] = &[
@@ -20,6 +29,15 @@ const CPU: &[Row] = &[
 const HUGE_PAGES: &[Row] = &[
     text("enabled", LARGE_PAGES[hal::space::LARGE_PAGES as usize]),
     text("hpage_pmd_size", "2097152\n"),
+];
+
+/// Of pages for `MAP_HUGETLB` there are none.
+const RESERVED_PAGES: &[Row] = &[
+    text("free_hugepages", "0\n"),
+    text("nr_hugepages", "0\n"),
+    text("nr_overcommit_hugepages", "0\n"),
+    text("resv_hugepages", "0\n"),
+    text("surplus_hugepages", "0\n"),
 ];
 
 /// None, or also where nobody asked for them.
