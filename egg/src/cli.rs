@@ -144,8 +144,8 @@ const TEST_HELP: &str =
 Flags with two dashes that stand above are egg's; Go's have one dash: -v, -run, -trace.
 
 The program runs in the package's folder, which is in the machine with all that is below it
-(testdata, ...), and with the testdata of the folders above it, up to go.mod. The environment is
-this host's. Profiles come back to the host; other files that a test writes do not.";
+(testdata, ...), with the testdata of the folders above it, up to go.mod, and with what else of the
+module its tests name by a path that begins with \"..\". The environment is this host's. Profiles come back to the host; other files that a test writes do not.";
 
 /// `egg test`. Its flags have no letters: those are Go's.
 #[derive(Args, Debug, Clone, Default)]

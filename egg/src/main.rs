@@ -19,6 +19,7 @@ mod host_files;
 mod image;
 mod kernel;
 mod launch;
+mod named_paths;
 mod outcome;
 mod plan;
 mod qemu;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{AccelWish, MachineKind, TestArgs};
 use crate::exit::{Code, Failure};
+use crate::named_paths::named;
 use crate::plan::{Host, file_mapping};
 
 use bundle::config::Size;
@@ -176,8 +177,8 @@ pub(crate) fn returns(arguments: &[String], directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What of the host goes into the machine of a test in `directory`, to the same paths: its folder,
-/// and the module's file and the `testdata` on the way up to it.
-pub(crate) fn bundled(directory: &Path, host: &Host<'_>) -> Vec<PathBuf> {
+/// the module's file and the `testdata` on the way up to it, and what `sources` name beside it.
+pub(crate) fn bundled(directory: &Path, sources: &[String], host: &Host<'_>) -> Vec<PathBuf> {
     use crate::plan::PathKind::{Directory, File};
     let mut paths = vec![directory.to_owned()];
     let is = |path: &Path, kind| (host.at)(path) == kind;
@@ -189,7 +190,22 @@ pub(crate) fn bundled(directory: &Path, host: &Host<'_>) -> Vec<PathBuf> {
     if root != directory {
         paths.push(root.join("go.mod"));
     }
+    for path in sources.iter().flat_map(|source| named(source, directory, root, host)) {
+        if !is_skipped(&path) && !paths.iter().any(|taken| path.starts_with(taken)) {
+            paths.push(path);
+        }
+    }
     paths
+}
+
+/// The sources of the tests in a folder; what is no text is none.
+pub(crate) fn sources(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let tests = paths.filter(|path| path.to_str().is_some_and(|name| name.ends_with("_test.go")));
+    let mut tests: Vec<_> = tests.collect();
+    tests.sort();
+    tests.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
 }
 
 /// Folders that are no part of a package: histories, and what other languages keep.
@@ -207,7 +223,9 @@ mod tests {
         variable: &|_| None,
         at: &|path| match path.to_str() {
             Some("/m/go.mod" | "/m/a/b/testdata/x/go.mod") => PathKind::File,
-            Some("/m/testdata" | "/m/a/testdata" | "/testdata" | "d") => PathKind::Directory,
+            Some("/m/testdata" | "/m/a/testdata" | "/testdata" | "d" | "/m/a/d" | "/m/.git") => {
+                PathKind::Directory
+            }
             _ => PathKind::Nothing,
         },
         terminal: false,
@@ -287,9 +305,13 @@ mod tests {
 
     #[test]
     fn what_goes_along() {
-        let of = |text: &str| bundled(Path::new(text), &HOST);
+        let source = String::from(r#"open("../testdata/x"), open("../d/y"), open("../../.git/z")"#);
+        let of = |text: &str| bundled(Path::new(text), std::slice::from_ref(&source), &HOST);
         let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(of("/m/a/b"), paths(&["/m/a/b", "/m/a/testdata", "/m/testdata", "/m/go.mod"]));
+        assert_eq!(
+            of("/m/a/b"),
+            paths(&["/m/a/b", "/m/a/testdata", "/m/testdata", "/m/go.mod", "/m/a/d"])
+        );
         assert_eq!(of("/m"), paths(&["/m"]));
         assert_eq!(of("/other"), paths(&["/other"]));
         assert!(is_skipped(Path::new("/m/.git")) && !is_skipped(Path::new("/m/git")));

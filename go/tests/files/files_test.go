@@ -6,7 +6,7 @@ import (
 )
 
 func TestData(t *testing.T) {
-	for _, path := range []string{"testdata/hello.txt", "files_test.go", "../go.mod"} {
+	for _, path := range []string{"testdata/hello.txt", "files_test.go", "../go.mod", "../pass/twice.go"} {
 		if text, err := os.ReadFile(path); err != nil || len(text) == 0 {
 			t.Error(path, err)
 		}
