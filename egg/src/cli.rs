@@ -143,9 +143,10 @@ const TEST_HELP: &str =
     "What does not stand above is for `go test`, which see: go help test, go help testflag.
 Flags with two dashes that stand above are egg's; Go's have one dash: -v, -run, -trace.
 
-The program runs in the package's folder, which is in the machine with all that is below it
-(testdata, ...), with the testdata of the folders above it, up to go.mod, and with what else of the
-module its tests name by a path that begins with \"..\". The environment is this host's. Profiles come back to the host; other files that a test writes do not.";
+The program runs in the package's folder. A module of at most 16 MiB and 2,000 files is in the
+machine whole; of a larger one, the package's folder with all that is below it (testdata, ...), the
+testdata of the folders above it, up to go.mod, and what else of the module its tests name by a path
+that begins with \"..\". The environment is this host's. Profiles come back to the host; other files that a test writes do not.";
 
 /// `egg test`. Its flags have no letters: those are Go's.
 #[derive(Args, Debug, Clone, Default)]

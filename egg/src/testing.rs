@@ -176,26 +176,59 @@ pub(crate) fn returns(arguments: &[String], directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// What of the host goes into the machine of a test in `directory`, to the same paths: its folder,
-/// the module's file and the `testdata` on the way up to it, and what `sources` name beside it.
-pub(crate) fn bundled(directory: &Path, sources: &[String], host: &Host<'_>) -> Vec<PathBuf> {
+/// What of the host goes into the machine of a test in `directory`, to the same paths: its module,
+/// when that `is_small`; else its folder, the module's file and the `testdata` on the way up to it,
+/// and what `sources` name beside it.
+pub(crate) fn bundled(
+    directory: &Path,
+    sources: &dyn Fn() -> Vec<String>,
+    is_small: &dyn Fn(&Path) -> bool,
+    host: &Host<'_>,
+) -> Vec<PathBuf> {
     use crate::plan::PathKind::{Directory, File};
     let mut paths = vec![directory.to_owned()];
     let is = |path: &Path, kind| (host.at)(path) == kind;
     let Some(root) = directory.ancestors().find(|folder| is(&folder.join("go.mod"), File)) else {
         return paths;
     };
+    if is_small(root) {
+        return vec![root.to_owned()];
+    }
     let above = directory.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
     paths.extend(above.map(|folder| folder.join("testdata")).filter(|path| is(path, Directory)));
     if root != directory {
         paths.push(root.join("go.mod"));
     }
-    for path in sources.iter().flat_map(|source| named(source, directory, root, host)) {
+    for path in sources().iter().flat_map(|source| named(source, directory, root, host)) {
         if !is_skipped(&path) && !paths.iter().any(|taken| path.starts_with(taken)) {
             paths.push(path);
         }
     }
     paths
+}
+
+/// True for a module that goes along whole: 16 MiB and 2,000 files are copied in an instant.
+pub(crate) fn is_small(root: &Path) -> bool {
+    const BYTES_MAX: u64 = 16 << 20;
+    const FILES_MAX: usize = 2_000;
+    let (mut bytes, mut files) = (0, 0);
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(found) = entry.metadata() else { continue };
+            let path = entry.path();
+            if !found.is_dir() {
+                bytes += found.len();
+            } else if !is_skipped(&path) {
+                folders.push(path);
+            }
+            files += 1;
+            if bytes > BYTES_MAX || files > FILES_MAX {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 /// The sources of the tests in a folder; what is no text is none.
@@ -304,16 +337,30 @@ mod tests {
     }
 
     #[test]
+    fn modules_are_small_or_large() {
+        let root = std::env::temp_dir().join(format!("egg-module-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("a/.git")).unwrap();
+        std::fs::write(root.join("a/data"), vec![0; 9 << 20]).unwrap();
+        std::fs::write(root.join("a/.git/data"), vec![0; 9 << 20]).unwrap();
+        let small = is_small(&root);
+        std::fs::write(root.join("more"), vec![0; 9 << 20]).unwrap();
+        let large = is_small(&root);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert!(small && !large);
+    }
+
+    #[test]
     fn what_goes_along() {
         let source = String::from(r#"open("../testdata/x"), open("../d/y"), open("../../.git/z")"#);
-        let of = |text: &str| bundled(Path::new(text), std::slice::from_ref(&source), &HOST);
+        let of = |text: &str, is_small: bool| {
+            bundled(Path::new(text), &|| vec![source.clone()], &|_| is_small, &HOST)
+        };
         let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(
-            of("/m/a/b"),
-            paths(&["/m/a/b", "/m/a/testdata", "/m/testdata", "/m/go.mod", "/m/a/d"])
-        );
-        assert_eq!(of("/m"), paths(&["/m"]));
-        assert_eq!(of("/other"), paths(&["/other"]));
+        let of_large = ["/m/a/b", "/m/a/testdata", "/m/testdata", "/m/go.mod", "/m/a/d"];
+        assert_eq!(of("/m/a/b", false), paths(&of_large));
+        assert_eq!(of("/m/a/b", true), paths(&["/m"]));
+        assert_eq!(of("/m", false), paths(&["/m"]));
+        assert_eq!(of("/other", true), paths(&["/other"]));
         assert!(is_skipped(Path::new("/m/.git")) && !is_skipped(Path::new("/m/git")));
     }
 }

@@ -77,7 +77,8 @@ pub(crate) fn run_program(args: &TestArgs) -> anyhow::Result<Ended> {
     let mut plan = Plan::of_run(&run_args, &host)?;
     plan.program = Some(text(&program)?);
     let mut content = Content::prepare(&plan)?;
-    for path in testing::bundled(&directory, &testing::sources(&directory), &host) {
+    let sources = || testing::sources(&directory);
+    for path in testing::bundled(&directory, &sources, &testing::is_small, &host) {
         let shown = path.display().to_string();
         content.tree.add_in_place(&path, &testing::is_skipped).context(shown)?;
     }
