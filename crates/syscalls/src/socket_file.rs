@@ -92,12 +92,18 @@ pub(crate) struct Incoming {
 
 impl SocketFile {
     pub(crate) fn new(stack: &Arc<Stack>, kind: Kind) -> Arc<Self> {
+        let number = vfs::anonymous::next_number();
+        match &kind {
+            Kind::Tcp(tcp) => tcp.set_number(number),
+            Kind::Udp(udp) => udp.set_number(number),
+            Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => {}
+        }
         Arc::new(Self {
             kind,
             stack: Arc::clone(stack),
             settings: SpinLock::default(),
             kept: SpinLock::default(),
-            number: vfs::anonymous::next_number(),
+            number,
         })
     }
 

@@ -97,12 +97,13 @@ fn tcp(stack: &Stack, ipv4: bool) -> String {
     for (index, row) in rows.enumerate() {
         let _ = writeln!(
             text,
-            "{index:4}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000     0        0 0 1",
+            "{index:4}: {} {} {:02X} {:08X}:{:08X} 00:00000000 00000000     0        0 {} 1",
             hexadecimal(row.local, ipv4),
             hexadecimal(row.remote, ipv4),
             row.state as u8,
             row.send_queue,
             row.receive_queue,
+            row.number,
         );
     }
     text
@@ -115,12 +116,12 @@ fn udp(stack: &Stack, ipv4: bool) -> String {
     );
     let rows = stack.udp_sockets().into_iter();
     let rows = rows.filter(|row| is_of(Some(row.local), ipv4));
-    for (index, UdpInfo { local, remote, queued, dropped }) in rows.enumerate() {
+    for (index, UdpInfo { local, remote, queued, dropped, number }) in rows.enumerate() {
         let state = if remote.is_some() { 1 } else { 7 };
         let _ = writeln!(
             text,
             "{index:5}: {} {} {state:02X} 00000000:{queued:08X} 00:00000000 00000000     0        0 \
-             0 2 0 {dropped}",
+             {number} 2 0 {dropped}",
             hexadecimal(Some(local), ipv4),
             hexadecimal(remote, ipv4),
         );

@@ -52,6 +52,7 @@ func main() {
 	check.Within("endpoints", time.Minute, endpoints)
 	check.Within("devices", time.Minute, devices)
 	check.Within("timestamps", time.Minute, timestamps)
+	check.Within("row owners", time.Minute, rowOwners)
 	check.Within("foreign", time.Minute, foreign)
 	check.Within("distances", time.Minute, distances)
 	check.Within("options", time.Minute, options)

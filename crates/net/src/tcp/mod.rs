@@ -109,6 +109,8 @@ pub(crate) struct Entry {
     pub(crate) error: Option<Errno>,
     /// A descriptor leads here.
     pub(crate) open: bool,
+    /// The inode number of its file; 0: it has none yet.
+    number: u64,
     /// It was connected once: reading gives end of file, not `ENOTCONN`.
     pub(crate) was_connected: bool,
     multipath: Multipath,
@@ -125,6 +127,7 @@ impl Entry {
             bound: false,
             error: None,
             open: true,
+            number: 0,
             was_connected: false,
             multipath: Multipath::Plain,
             role: Role::Idle,

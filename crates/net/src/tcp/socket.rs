@@ -79,6 +79,13 @@ impl TcpSocket {
         Self { stack: Arc::clone(stack), id, family, notifier, closed: AtomicBool::new(false) }
     }
 
+    /// The inode number of its file, for /proc/net/tcp.
+    pub fn set_number(&self, number: u64) {
+        if let Some(entry) = self.stack.engine.lock().core.tcp.entries.get_mut(self.id) {
+            entry.number = number;
+        }
+    }
+
     /// Its address family.
     #[must_use]
     pub fn family(&self) -> Family {

@@ -54,6 +54,8 @@ pub struct TcpInfo {
     pub receive_queue: usize,
     /// Bytes not acknowledged; for a listener, its backlog.
     pub send_queue: usize,
+    /// The inode number of its file; 0: it has none.
+    pub number: u64,
     /// Since the connection was made.
     pub age: Duration,
 }
@@ -93,6 +95,7 @@ impl Entry {
             remote: connection.map(|connection| connection.remote),
             receive_queue,
             send_queue,
+            number: if self.open { self.number } else { 0 },
             age: connection.map_or(Duration::ZERO, |connection| now - connection.created),
         }
     }

@@ -148,6 +148,8 @@ pub struct UdpInfo {
     pub queued: usize,
     /// How many datagrams it has lost.
     pub dropped: u32,
+    /// The inode number of its file.
+    pub number: u64,
 }
 
 /// What an ICMP message said of a datagram that was sent.
@@ -189,6 +191,8 @@ struct Entry {
     remote: Option<SocketAddr>,
     queue: VecDeque<Datagram>,
     queued: usize,
+    /// The inode number of its file.
+    number: u64,
     /// Datagrams that it had no room for, or that its filter did not want.
     dropped: u32,
     error: Option<Errno>,
@@ -257,8 +261,8 @@ impl Udp {
     pub(crate) fn list(&self) -> Vec<UdpInfo> {
         let entries = self.entries.iter();
         let rows = entries.filter_map(|(_, entry)| {
-            let Entry { remote, queued, dropped, .. } = **entry;
-            Some(UdpInfo { local: entry.local?, remote, queued, dropped })
+            let Entry { remote, queued, dropped, number, .. } = **entry;
+            Some(UdpInfo { local: entry.local?, remote, queued, dropped, number })
         });
         rows.collect()
     }

@@ -48,6 +48,7 @@ impl UdpSocket {
             send_shutdown: false,
             bound: None,
             groups: Vec::new(),
+            number: 0,
             dropped: 0,
             filter: None,
             pieces: None,
@@ -259,6 +260,11 @@ impl UdpSocket {
         if !on {
             let _ = self.stack.enter(|engine| engine.udp_send_pieces(self.id));
         }
+    }
+
+    /// The inode number of its file, for /proc/net/udp.
+    pub fn set_number(&self, number: u64) {
+        let _ = self.look(|entry| entry.number = number);
     }
 
     #[inline(never)]
