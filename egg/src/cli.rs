@@ -143,7 +143,7 @@ const TEST_HELP: &str =
     "What does not stand above is for `go test`, which see: go help test, go help testflag.
 Flags with two dashes that stand above are egg's; Go's have one dash: -v, -run, -trace.
 
-The program runs in the package's folder. A module of at most 16 MiB and 2,000 files is in the
+The program runs in the package's folder. A module of at most 32 MiB and 4,000 files is in the
 machine whole; of a larger one, the package's folder with all that is below it (testdata, ...), the
 testdata of the folders above it, up to go.mod, and what else of the module its tests name by a path
 that begins with \"..\". The environment is this host's. Profiles come back to the host; other files that a test writes do not.";

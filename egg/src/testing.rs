@@ -207,10 +207,10 @@ pub(crate) fn bundled(
     paths
 }
 
-/// True for a module that goes along whole: 16 MiB and 2,000 files are copied in an instant.
+/// True for a module that goes along whole: 32 MiB and 4,000 files are copied in an instant.
 pub(crate) fn is_small(root: &Path) -> bool {
-    const BYTES_MAX: u64 = 16 << 20;
-    const FILES_MAX: usize = 2_000;
+    const BYTES_MAX: u64 = 32 << 20;
+    const FILES_MAX: usize = 4_000;
     let (mut bytes, mut files) = (0, 0);
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -340,10 +340,10 @@ mod tests {
     fn modules_are_small_or_large() {
         let root = std::env::temp_dir().join(format!("egg-module-{}", std::process::id()));
         std::fs::create_dir_all(root.join("a/.git")).unwrap();
-        std::fs::write(root.join("a/data"), vec![0; 9 << 20]).unwrap();
-        std::fs::write(root.join("a/.git/data"), vec![0; 9 << 20]).unwrap();
+        std::fs::write(root.join("a/data"), vec![0; 17 << 20]).unwrap();
+        std::fs::write(root.join("a/.git/data"), vec![0; 17 << 20]).unwrap();
         let small = is_small(&root);
-        std::fs::write(root.join("more"), vec![0; 9 << 20]).unwrap();
+        std::fs::write(root.join("more"), vec![0; 17 << 20]).unwrap();
         let large = is_small(&root);
         std::fs::remove_dir_all(&root).unwrap();
         assert!(small && !large);
