@@ -224,7 +224,7 @@ impl Core {
         }
         let group_link = entry.options.multicast_link.filter(|_| multicast);
         let local = entry.local.ok_or(Errno::EINVAL)?;
-        let bound = Some(local.ip()).filter(|ip| self.routing.is_source(*ip));
+        let bound = Some(local.ip()).filter(|ip| !ip.is_unspecified());
         let asked = options.source.filter(|ip| !ip.is_unspecified());
         let own = asked.or(bound);
         // A group of IPv4 is reached by the interface that has the address.
@@ -240,16 +240,12 @@ impl Core {
             Err(_) if multicast || options.link == Some(LinkId::LOOPBACK) => by_loopback,
             other => other?,
         };
-        let from = own.unwrap_or(hop.source);
+        let mut from = own.unwrap_or(hop.source);
+        if !self.routing.is_local(from) {
+            from = self.foreign_source(from, hop.source, asked.is_some(), entry)?;
+        }
         if from.is_ipv4() != to.is_ipv4() {
             return Err(Errno::ENETUNREACH);
-        }
-        let may_send = match asked {
-            None => self.routing.may_send(from, entry.options.foreign),
-            Some(_) => self.routing.may_bind(from, entry.options.foreign),
-        };
-        if !may_send {
-            return Err(if asked.is_some() { Errno::EINVAL } else { Errno::ENETUNREACH });
         }
         let hop_limit =
             if multicast { entry.options.multicast_hop_limit } else { entry.options.hop_limit };
@@ -271,6 +267,27 @@ impl Core {
             do_not_fragment: entry.options.do_not_fragment,
             loops: (multicast && entry.options.multicast_loop) || self.routing.is_broadcast(to),
         })
+    }
+
+    /// The source of a datagram instead of `from`, which is not ours; `asked`: its sender asks for it.
+    #[cold]
+    #[inline(never)]
+    fn foreign_source(
+        &self,
+        from: IpAddr,
+        of_way: IpAddr,
+        asked: bool,
+        entry: &Entry,
+    ) -> Result<IpAddr, Errno> {
+        let foreign = entry.options.foreign;
+        match asked {
+            true if self.routing.may_bind(from, foreign) => Ok(from),
+            true => Err(Errno::EINVAL),
+            // It is bound to a group.
+            false if !self.routing.is_source(from) => Ok(of_way),
+            false if self.routing.may_send(from, foreign) => Ok(from),
+            false => Err(Errno::ENETUNREACH),
+        }
     }
 
     /// Sends many datagrams of one length, the last one perhaps shorter: all of them or none.
