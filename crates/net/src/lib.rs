@@ -42,7 +42,7 @@ pub use address::Foreign;
 pub use control::{InterfaceConfig, Ipv4Config, Ipv6Config};
 pub use engine::LinkCounters;
 pub use filter::{Filter, INSTRUCTIONS_MAX};
-pub use netlink::NetlinkSocket;
+pub use netlink::{NetlinkFamily, NetlinkSocket};
 pub use ports::Family;
 pub use raw::{RawOptions, RawSocket};
 pub use route::{Assigned, LinkId, Route};

@@ -4,7 +4,10 @@ mod common;
 
 use base::Errno;
 use base::io::{Sink, SliceSink, SliceSource, Source};
-use net::{NetlinkSocket, Right, Shutdown, UnixKind, UnixName, UnixSocket, UnixSpace, UnixTarget};
+use net::{
+    NetlinkFamily, NetlinkSocket, Right, Shutdown, UnixKind, UnixName, UnixSocket, UnixSpace,
+    UnixTarget,
+};
 use sched::PollEvents;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -261,10 +264,10 @@ fn rights_arrive_with_their_bytes() {
 fn netlink_lists_interfaces_and_addresses() {
     let clock = Arc::new(AtomicU64::new(1));
     let stack = common::stack(&clock, 1, 1 << 20);
-    let socket = NetlinkSocket::new(&stack, 2, true);
+    let socket = NetlinkSocket::new(&stack, NetlinkFamily::Route, 2, true);
     socket.bind(0, 0).unwrap();
     assert_eq!(socket.local().0, 2);
-    let second = NetlinkSocket::new(&stack, 2, true);
+    let second = NetlinkSocket::new(&stack, NetlinkFamily::Route, 2, true);
     second.bind(0, 0).unwrap();
     assert!(second.local().0.cast_signed() < 0);
     for (request, answer) in [(18_u16, 16_u16), (22, 20)] {

@@ -15,8 +15,8 @@ use abi::number as nr;
 use alloc::sync::Arc;
 use base::{Errno, UserAddr};
 use net::{
-    Family, NetlinkSocket, RawSocket, Shutdown, TcpSocket, UdpSocket, UnixKind, UnixName,
-    UnixSocket, UnixTarget,
+    Family, NetlinkFamily, NetlinkSocket, RawSocket, Shutdown, TcpSocket, UdpSocket, UnixKind,
+    UnixName, UnixSocket, UnixTarget,
 };
 use vfs::{FileRef, FileType, OpenFile, OpenFlags};
 
@@ -71,6 +71,7 @@ pub(crate) mod protocol {
     pub(crate) const MPTCP: i32 = 262;
     /// Of netlink.
     pub(crate) const ROUTE: i32 = 0;
+    pub(crate) const GENERIC: i32 = 16;
 }
 
 /// Gives a new socket a descriptor. `flags`: `SOCK_CLOEXEC` and `SOCK_NONBLOCK`, which are the
@@ -100,9 +101,12 @@ fn make(call: &Call<'_>, domain: u32, kind: u32, number: i32) -> Result<Kind, Er
         family::INET6 => inet(call, Family::V6, kind, number),
         family::UNIX => unix(call, kind, number),
         family::NETLINK => match (kind, number) {
-            (kind::RAW | kind::DATAGRAM, protocol::ROUTE) => {
+            (kind::RAW | kind::DATAGRAM, protocol::ROUTE | protocol::GENERIC) => {
                 let stack = call.process().machine.network();
-                Ok(Kind::Netlink(NetlinkSocket::new(stack, PROCESS_ID.0, kind == kind::RAW)))
+                let is_route = number == protocol::ROUTE;
+                let family = if is_route { NetlinkFamily::Route } else { NetlinkFamily::Generic };
+                let raw = kind == kind::RAW;
+                Ok(Kind::Netlink(NetlinkSocket::new(stack, family, PROCESS_ID.0, raw)))
             }
             (kind::RAW | kind::DATAGRAM, _) => Err(Errno::EPROTONOSUPPORT),
             _ => Err(Errno::ESOCKTNOSUPPORT),

@@ -15,8 +15,8 @@ use core::any::Any;
 use core::net::SocketAddr;
 use core::time::Duration;
 use net::{
-    Family, NetlinkSocket, RawSocket, Received, Right, SendOptions, Shutdown, Stack, TcpSocket,
-    TcpState, UdpFailure, UdpSocket, UnixKind, UnixName, UnixSocket,
+    Family, NetlinkFamily, NetlinkSocket, RawSocket, Received, Right, SendOptions, Shutdown, Stack,
+    TcpSocket, TcpState, UdpFailure, UdpSocket, UnixKind, UnixName, UnixSocket,
 };
 use sched::{Notifier, PollEvents};
 use vfs::{File, FileType, IoctlArgument, Metadata, OpenFile};
@@ -164,7 +164,11 @@ impl SocketFile {
             Kind::Tcp(_) => protocol::TCP,
             Kind::Udp(_) => protocol::UDP,
             Kind::Raw(raw) => i32::from(raw.protocol()),
-            Kind::Unix(_) | Kind::Netlink(_) => protocol::ANY,
+            Kind::Netlink(netlink) => match netlink.family() {
+                NetlinkFamily::Route => protocol::ROUTE,
+                NetlinkFamily::Generic => protocol::GENERIC,
+            },
+            Kind::Unix(_) => protocol::ANY,
         }
     }
 

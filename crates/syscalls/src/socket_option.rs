@@ -161,6 +161,7 @@ impl Value<'_> {
 }
 
 /// Options of netlink (`NETLINK_ADD_MEMBERSHIP` to `NETLINK_GET_STRICT_CHK`).
+const NETLINK_CAP_ACK: i32 = 10;
 const NETLINK_NAMES: core::ops::RangeInclusive<i32> = 1..=12;
 
 fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
@@ -185,7 +186,11 @@ fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
         (_, family::UNIX) => return Err(Errno::EOPNOTSUPP),
         // SOL_NETLINK: announcements, strict checking, long errors; nothing depends on them.
         (level::NETLINK, family::NETLINK) if NETLINK_NAMES.contains(&name) => {
-            keep(socket, level::NETLINK, name, value.int()?)?;
+            let number = value.int()?;
+            if let (Kind::Netlink(netlink), NETLINK_CAP_ACK) = (&socket.kind, name) {
+                netlink.set_capped(number != 0);
+            }
+            keep(socket, level::NETLINK, name, number)?;
         }
         _ => return Err(Errno::ENOPROTOOPT),
     }
@@ -363,8 +368,9 @@ fn set_filter(socket: &SocketFile, filter: Option<Box<Filter>>) -> Result<(), Er
         Kind::Udp(udp) => udp.set_filter(filter),
         Kind::Raw(raw) => raw.set_filter(filter),
         Kind::Unix(unix) => unix.set_filter(filter),
-        Kind::Tcp(_) | Kind::Netlink(_) if detaches => None,
-        Kind::Tcp(_) | Kind::Netlink(_) => return Err(Errno::ENOPROTOOPT),
+        Kind::Netlink(netlink) => netlink.set_filter(filter),
+        Kind::Tcp(_) if detaches => None,
+        Kind::Tcp(_) => return Err(Errno::ENOPROTOOPT),
     };
     if detaches && old.is_none() { Err(Errno::ENOENT) } else { Ok(()) }
 }

@@ -54,6 +54,7 @@ func main() {
 	check.Within("timestamps", time.Minute, timestamps)
 	check.Within("row owners", time.Minute, rowOwners)
 	check.Within("foreign", time.Minute, foreign)
+	check.Within("netlinks", time.Minute, netlinks)
 	check.Within("distances", time.Minute, distances)
 	check.Within("options", time.Minute, options)
 	check.Done()
