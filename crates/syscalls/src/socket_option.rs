@@ -161,8 +161,42 @@ impl Value<'_> {
 }
 
 /// Options of netlink (`NETLINK_ADD_MEMBERSHIP` to `NETLINK_GET_STRICT_CHK`).
-const NETLINK_CAP_ACK: i32 = 10;
 const NETLINK_NAMES: core::ops::RangeInclusive<i32> = 1..=12;
+
+/// Those with an effect, and the groups.
+mod of_netlink {
+    pub(super) const ADD_MEMBERSHIP: i32 = 1;
+    pub(super) const DROP_MEMBERSHIP: i32 = 2;
+    pub(super) const LIST_MEMBERSHIPS: i32 = 9;
+    pub(super) const CAP_ACK: i32 = 10;
+    /// What getsockopt tells beside them: truth values.
+    pub(super) const READ: [i32; 6] = [3, 4, 5, CAP_ACK, 11, 12];
+}
+
+fn set_netlink(socket: &SocketFile, name: i32, number: i32) -> Result<(), Errno> {
+    let Kind::Netlink(netlink) = &socket.kind else { return Err(Errno::ENOPROTOOPT) };
+    match name {
+        of_netlink::ADD_MEMBERSHIP | of_netlink::DROP_MEMBERSHIP => {
+            let number = number.cast_unsigned();
+            let group = number.checked_sub(1).and_then(|bit| 1_u32.checked_shl(bit));
+            netlink.join(group.ok_or(Errno::EINVAL)?, name == of_netlink::ADD_MEMBERSHIP);
+            return Ok(());
+        }
+        of_netlink::CAP_ACK => netlink.set_capped(number != 0),
+        _ => {}
+    }
+    keep(socket, level::NETLINK, name, i32::from(number != 0))
+}
+
+fn get_netlink(socket: &SocketFile, name: i32, room: usize) -> Result<Vec<u8>, Errno> {
+    let Kind::Netlink(netlink) = &socket.kind else { return Err(Errno::ENOPROTOOPT) };
+    match name {
+        of_netlink::LIST_MEMBERSHIPS => Ok(int(netlink.local().1.cast_signed())),
+        name if !of_netlink::READ.contains(&name) => Err(Errno::ENOPROTOOPT),
+        _ if room < 4 => Err(Errno::EINVAL),
+        _ => Ok(truth(kept(socket, level::NETLINK, name) != 0)),
+    }
+}
 
 fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
     let open = call.open_file(0)?;
@@ -186,11 +220,7 @@ fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
         (_, family::UNIX) => return Err(Errno::EOPNOTSUPP),
         // SOL_NETLINK: announcements, strict checking, long errors; nothing depends on them.
         (level::NETLINK, family::NETLINK) if NETLINK_NAMES.contains(&name) => {
-            let number = value.int()?;
-            if let (Kind::Netlink(netlink), NETLINK_CAP_ACK) = (&socket.kind, name) {
-                netlink.set_capped(number != 0);
-            }
-            keep(socket, level::NETLINK, name, number)?;
+            set_netlink(socket, name, value.int()?)?;
         }
         _ => return Err(Errno::ENOPROTOOPT),
     }
@@ -211,6 +241,7 @@ fn getsockopt(call: &Call<'_>) -> Result<usize, Errno> {
         (level::IP, family::INET | family::INET6) => inet::get_ip(socket, name)?,
         (level::IPV6, family::INET6) => inet::get_ipv6(socket, name)?,
         (level::MPTCP, family::INET | family::INET6) => multipath::get(socket, name)?,
+        (level::NETLINK, family::NETLINK) => get_netlink(socket, name, room)?,
         _ => return Err(wrong_level(socket)),
     };
     let count = room.min(value.len());
@@ -417,7 +448,9 @@ fn set_buffer(socket: &SocketFile, send: bool, asked: usize) {
             }
         }),
         Kind::Raw(raw) if !send => raw.set_options(|options| options.receive_buffer = granted),
-        Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => {}
+        // Every answer finds room.
+        Kind::Netlink(netlink) => netlink.set_buffer(send, granted),
+        Kind::Raw(_) | Kind::Unix(_) => {}
     }
 }
 
@@ -432,7 +465,8 @@ fn buffer(socket: &SocketFile, send: bool) -> Result<Vec<u8>, Errno> {
         Kind::Udp(udp) if send => udp.options().send_buffer,
         Kind::Udp(udp) => udp.options().receive_buffer,
         Kind::Raw(raw) if !send => raw.options()?.receive_buffer,
-        Kind::Raw(_) | Kind::Unix(_) | Kind::Netlink(_) => BUFFER_MAX,
+        Kind::Netlink(netlink) => netlink.buffer(send).unwrap_or(BUFFER_MAX),
+        Kind::Raw(_) | Kind::Unix(_) => BUFFER_MAX,
     };
     Ok(int(i32::try_from(bytes).unwrap_or(i32::MAX)))
 }

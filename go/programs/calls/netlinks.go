@@ -9,8 +9,14 @@ import (
 )
 
 const (
-	netlinkGeneric    = 16
-	netlinkCapAck     = 10
+	netlinkGeneric = 16
+	netlinkCapAck  = 10
+	netlinkExtAck  = 11
+	netlinkStrict  = 12
+
+	netlinkAddMembership  = 1
+	netlinkDropMembership = 2
+
 	solNetlink        = 270
 	genericControl    = 16
 	getFamily         = 3
@@ -68,6 +74,23 @@ func netlinks() {
 	acknowledged(request(genericControl, 0, []byte{99, 1, 0, 0}), syscall.EOPNOTSUPP, netlinkHeaderSize+4)
 	acknowledged(request(genericControl, 0, nobody[:4]), syscall.EINVAL, netlinkHeaderSize+4)
 	acknowledged(request(syscall.NLMSG_NOOP, syscall.NLM_F_ACK, nil), 0, netlinkHeaderSize)
+	for _, name := range []int{netlinkCapAck, netlinkExtAck, netlinkStrict} {
+		check.Equal("netlinks: option off at first", option(fd, solNetlink, name), 0)
+		check.NoError("netlinks: option on", syscall.SetsockoptInt(fd, solNetlink, name, 1))
+		check.Equal("netlinks: option reads back", option(fd, solNetlink, name), 1)
+		check.NoError("netlinks: option off", syscall.SetsockoptInt(fd, solNetlink, name, 0))
+	}
+	_, err = syscall.GetsockoptInt(fd, solNetlink, netlinkAddMembership)
+	check.Equal("netlinks: cannot be read", err, error(syscall.ENOPROTOOPT))
+	for _, name := range []int{syscall.SO_RCVBUF, syscall.SO_SNDBUF} {
+		check.NoError("netlinks: room", syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, name, 8192))
+		check.Equal("netlinks: is doubled", option(fd, syscall.SOL_SOCKET, name), 16384)
+	}
+	check.Equal("netlinks: no group", syscall.SetsockoptInt(fd, solNetlink, netlinkAddMembership, 0), error(syscall.EINVAL))
+	check.NoError("netlinks: join", syscall.SetsockoptInt(fd, solNetlink, netlinkAddMembership, 16))
+	check.Equal("netlinks: joined", netlinkGroups(fd), uint32(1<<15))
+	check.NoError("netlinks: leave", syscall.SetsockoptInt(fd, solNetlink, netlinkDropMembership, 16))
+	check.Equal("netlinks: left", netlinkGroups(fd), uint32(0))
 	check.NoError("netlinks: short answers", syscall.SetsockoptInt(fd, solNetlink, netlinkCapAck, 1))
 	acknowledged(request(genericControl, 0, nobody), syscall.ENOENT, netlinkHeaderSize)
 
@@ -90,6 +113,12 @@ func netlinkPort(fd int) uint32 {
 	address, err := syscall.Getsockname(fd)
 	check.NoError("netlinks: getsockname", err)
 	return address.(*syscall.SockaddrNetlink).Pid
+}
+
+func netlinkGroups(fd int) uint32 {
+	address, err := syscall.Getsockname(fd)
+	check.NoError("netlinks: getsockname", err)
+	return address.(*syscall.SockaddrNetlink).Groups
 }
 
 func sendNetlink(fd int, kind, flags uint16, body []byte) error {

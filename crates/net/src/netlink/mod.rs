@@ -45,6 +45,8 @@ struct State {
     filter: Option<Box<Filter>>,
     /// `NETLINK_CAP_ACK`: answers do not repeat requests.
     capped: bool,
+    /// `SO_RCVBUF` and `SO_SNDBUF` in bytes, once set.
+    buffers: [Option<usize>; 2],
 }
 
 /// A netlink socket.
@@ -91,6 +93,25 @@ impl NetlinkSocket {
     /// `NETLINK_CAP_ACK`.
     pub fn set_capped(&self, capped: bool) {
         self.state.lock().capped = capped;
+    }
+
+    /// Joins or leaves groups, each a bit; nothing is announced in them.
+    pub fn join(&self, groups: u32, on: bool) {
+        let mut state = self.state.lock();
+        state.groups = if on { state.groups | groups } else { state.groups & !groups };
+    }
+
+    /// `SO_SNDBUF` or `SO_RCVBUF`.
+    pub fn set_buffer(&self, send: bool, bytes: usize) {
+        let [receive_buffer, send_buffer] = &mut self.state.lock().buffers;
+        *(if send { send_buffer } else { receive_buffer }) = Some(bytes);
+    }
+
+    /// The same, once set.
+    #[must_use]
+    pub fn buffer(&self, send: bool) -> Option<usize> {
+        let [receive_buffer, send_buffer] = self.state.lock().buffers;
+        if send { send_buffer } else { receive_buffer }
     }
 
     /// Who tells when there is something to receive.
