@@ -62,17 +62,29 @@ pub(crate) fn write_file(vfs: &Vfs, path: &str, text: &str) -> Result<(), Errno>
     file.write(&mut source).map(|_| ())
 }
 
+/// What os-release(5) says of the system, for programs that report where they run.
+const OS_RELEASE: &str = concat!(
+    "NAME=\"eggos\"\nID=eggos\nVERSION=\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"\nVERSION_ID=\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"\nPRETTY_NAME=\"eggos ",
+    env!("CARGO_PKG_VERSION"),
+    "\"\n"
+);
+
 /// Writes those of the files every resolver expects that the archive did not bring.
 pub(crate) fn write_missing(vfs: &Vfs, hostname: &str) -> Result<(), Errno> {
     let hosts = alloc::format!(
         "127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
     );
-    let files: [(&str, String); 5] = [
+    let files: [(&str, String); 6] = [
         ("/etc/hosts", hosts),
         ("/etc/hostname", alloc::format!("{hostname}\n")),
         ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".into()),
         ("/etc/group", "root:x:0:\n".into()),
         ("/etc/nsswitch.conf", "hosts: files dns\n".into()),
+        ("/etc/os-release", OS_RELEASE.into()),
     ];
     for (path, text) in files {
         if vfs.resolve(vfs.at_root(), path.as_bytes(), true).is_err() {

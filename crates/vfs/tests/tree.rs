@@ -205,6 +205,7 @@ fn proc_shows_the_process() {
     assert_eq!(content(&vfs, "/proc/2/task/5/stat"), "Stat of 5");
     assert_eq!(content(&vfs, "/proc/sys/kernel/ostype"), "Linux\n");
     assert_eq!(content(&vfs, "/sys/devices/system/cpu/online"), "0\n");
+    assert_eq!(content(&vfs, "/sys/devices/system/cpu/offline"), "\n");
     assert!(content(&vfs, "/proc/self/mountinfo").contains(" / /proc rw,"));
     assert!(content(&vfs, "/proc/meminfo").starts_with("MemTotal: "));
     assert_eq!(list(&vfs, "/proc/self/task"), ["2", "5"]);

@@ -173,6 +173,7 @@ func smallFiles() {
 	} {
 		check.Equal(path, textOf(path), want)
 	}
+	check.Equal("arch", textOf("/proc/sys/kernel/arch"), "x86_64\n")
 	check.Equal("no pages are reserved", textOf("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), "0\n")
 	textOf("/proc/self/stack")
 	apart(func() {

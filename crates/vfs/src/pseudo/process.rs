@@ -147,6 +147,7 @@ const SYS: &[Row] = &[
     directory(
         "kernel",
         &[
+            text("arch", "x86_64\n"),
             text("cap_last_cap", "40\n"),
             text("core_pattern", "core\n"),
             text("core_uses_pid", "0\n"),

@@ -20,7 +20,9 @@ pub(super) const ROOT: &[Row] = &[
 ];
 
 const CPU: &[Row] = &[
+    text("isolated", "\n"),
     kernel("kernel_max", super::kernel::cpu_kernel_max),
+    text("offline", "\n"),
     kernel("online", super::kernel::cpu_range),
     kernel("possible", super::kernel::cpu_range),
     kernel("present", super::kernel::cpu_range),
