@@ -3,6 +3,7 @@
 use crate::control::Control;
 use crate::hash::KeyedState;
 use crate::icmp::Icmp;
+use crate::input::IpCounters;
 use crate::neighbor::{Mac, Neighbors, Waiting};
 use crate::raw::Raw;
 use crate::reassembly::Reassembly;
@@ -85,6 +86,7 @@ pub(crate) struct Core {
     /// Packets on the loopback.
     pub(crate) loopback: VecDeque<Looped>,
     pub(crate) loopback_counters: LinkCounters,
+    pub(crate) ip_counters: IpCounters,
     /// IP packets to send when a device is at hand.
     pub(crate) later: Vec<(Hop, Vec<u8>)>,
     /// Replies of the TCP engine, on their way to `later`.
@@ -123,6 +125,7 @@ impl Core {
             mtus: alloc::vec![LOOPBACK_MTU],
             loopback: VecDeque::new(),
             loopback_counters: LinkCounters::default(),
+            ip_counters: IpCounters::default(),
             later: Vec::new(),
             replies: Vec::new(),
             spare: Spare::new(memory),

@@ -26,11 +26,32 @@ const UNREACHABLE_V6: u8 = 1;
 const ECHO_V6: u8 = 128;
 const ECHO_REPLY_V6: u8 = 129;
 
-/// How many errors were sent lately.
+/// What happened to ICMP messages, of both versions together, for /proc/net/snmp: those of echo
+/// that programs send are not among them.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct IcmpCounters {
+    /// All that came.
+    pub received: u64,
+    /// Those that could not be read.
+    pub errors: u64,
+    /// Those that say that something did not arrive.
+    pub unreachable: u64,
+    /// Requests of echo.
+    pub echoes: u64,
+    /// Answers to those.
+    pub echo_replies: u64,
+    /// Answers that were sent.
+    pub sent_echo_replies: u64,
+    /// Those that were sent to say that something did not arrive.
+    pub sent_unreachable: u64,
+}
+
+/// How many errors were sent lately, and what happened in all.
 #[derive(Default)]
 pub(crate) struct Icmp {
     second: Instant,
     sent: u32,
+    pub(crate) counters: IcmpCounters,
 }
 
 impl Icmp {
@@ -95,21 +116,23 @@ impl Core {
     /// An ICMP message for us, of either version.
     pub(crate) fn icmp_input(&mut self, link: LinkId, packet: &Packet<'_>) {
         let ipv4 = packet.to.is_ipv4();
+        self.icmp.counters.received += 1;
         let valid = if ipv4 {
             checksum::fold(checksum::sum(packet.payload, 0)) == 0xffff
         } else {
             checksum::verify(packet.from, packet.to, protocol::ICMPV6, packet.payload)
         };
-        let Some((header, rest)) = packet.payload.split_first_chunk::<HEADER_BYTES>() else {
+        let parts = packet.payload.split_first_chunk::<HEADER_BYTES>();
+        let Some((header, rest)) = parts.filter(|_| valid && wire::is_unicast(packet.from)) else {
+            self.icmp.counters.errors += 1;
             return;
         };
-        if !valid || !wire::is_unicast(packet.from) {
-            return;
-        }
         match (ipv4, header[0]) {
             (true, ECHO) => self.echo_reply(link, packet, ECHO_REPLY),
             (false, ECHO_V6) => self.echo_reply(link, packet, ECHO_REPLY_V6),
+            (true, ECHO_REPLY) | (false, ECHO_REPLY_V6) => self.icmp.counters.echo_replies += 1,
             (true, UNREACHABLE) | (false, UNREACHABLE_V6) => {
+                self.icmp.counters.unreachable += 1;
                 if let Some(quote) = quoted(rest) {
                     self.unreachable(&quote, (header[0], header[1]), packet.from);
                 }
@@ -119,6 +142,7 @@ impl Core {
     }
 
     fn echo_reply(&mut self, link: LinkId, packet: &Packet<'_>, kind: u8) {
+        self.icmp.counters.echoes += 1;
         if !wire::is_unicast(packet.to) || self.routing.is_broadcast(packet.to) {
             return;
         }
@@ -127,6 +151,7 @@ impl Core {
         if let Some(header) = message.first_chunk_mut::<HEADER_BYTES>() {
             header[..4].copy_from_slice(&[kind, 0, 0, 0]);
         }
+        self.icmp.counters.sent_echo_replies += 1;
         self.send_icmp(link, packet.to, packet.from, message);
     }
 
@@ -186,6 +211,7 @@ impl Core {
         message.extend_from_slice(&[kind, code, 0, 0, 0, 0, 0, 0]);
         let quote = packet.bytes.get(..most.min(packet.bytes.len())).unwrap_or_default();
         message.extend_from_slice(quote);
+        self.icmp.counters.sent_unreachable += 1;
         self.send_icmp(link, packet.to, packet.from, message);
     }
 

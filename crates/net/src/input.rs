@@ -80,7 +80,10 @@ impl Core {
     }
 
     fn ip_input(&mut self, side: &mut Side, frame: &[u8], body: &[u8], meta: ReceiveMeta) {
-        let Some(packet) = wire::parse(body) else { return };
+        let Some(packet) = wire::parse(body) else {
+            self.ip_counters.header_errors += 1;
+            return;
+        };
         let checked = meta.checksum_verified;
         if self.is_control(side, &packet) {
             if packet.protocol == protocol::ICMPV6 && !self.learn_from_discovery(side, &packet) {
@@ -93,6 +96,7 @@ impl Core {
             || packet.to.is_loopback()
             || self.routing.is_local(packet.from);
         if forged || !(self.routing.is_local(packet.to) || self.is_group(side.id, packet.to)) {
+            self.ip_counters.address_errors += 1;
             return;
         }
         self.deliver(side.id, &packet, checked);
@@ -181,9 +185,22 @@ impl Core {
             protocol::UDP => self.udp_input(link, packet, checked),
             protocol::ICMP if packet.to.is_ipv4() => self.icmp_input(link, packet),
             protocol::ICMPV6 if packet.to.is_ipv6() => self.icmp_input(link, packet),
+            _ if self.raw.is_empty() => self.ip_counters.unknown_protocols += 1,
             _ => {}
         }
     }
+}
+
+/// What did not reach anybody of IP packets, of both versions together, for /proc/net/snmp. The others are counted by
+/// interfaces and protocols.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct IpCounters {
+    /// What could not be read.
+    pub header_errors: u64,
+    /// What is not for this machine, or says that it comes from it.
+    pub address_errors: u64,
+    /// Packets of protocols that nobody asked for.
+    pub unknown_protocols: u64,
 }
 
 /// Options of neighbour discovery: the sender's and the target's hardware address.

@@ -42,6 +42,8 @@ pub use address::Foreign;
 pub use control::{InterfaceConfig, Ipv4Config, Ipv6Config};
 pub use engine::LinkCounters;
 pub use filter::{Filter, INSTRUCTIONS_MAX};
+pub use icmp::IcmpCounters;
+pub use input::IpCounters;
 pub use netlink::{NetlinkFamily, NetlinkSocket};
 pub use ports::Family;
 pub use raw::{RawOptions, RawSocket};

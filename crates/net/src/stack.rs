@@ -2,6 +2,8 @@
 
 use crate::control::{Control, InterfaceConfig};
 use crate::engine::{Core, Engine, Link, LinkCounters, Side};
+use crate::icmp::IcmpCounters;
+use crate::input::IpCounters;
 use crate::netlink::NetlinkPorts;
 use crate::route::{Assigned, LinkId, Route};
 use crate::tcp::{TcpCounters, TcpInfo};
@@ -66,6 +68,10 @@ impl InterfaceInfo {
 /// What the whole stack counts.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counters {
+    /// IP.
+    pub ip: IpCounters,
+    /// ICMP.
+    pub icmp: IcmpCounters,
     /// TCP.
     pub tcp: TcpCounters,
     /// UDP.
@@ -288,7 +294,13 @@ impl Stack {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let engine = self.engine.lock();
-        Counters { tcp: engine.core.tcp.counters(), udp: engine.core.udp.counters() }
+        let core = &engine.core;
+        Counters {
+            ip: core.ip_counters,
+            icmp: core.icmp.counters,
+            tcp: core.tcp.counters(),
+            udp: core.udp.counters(),
+        }
     }
 
     /// All TCP sockets (/proc/net/tcp).

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use net::{LinkId, Stack, TcpState, UdpInfo};
+use net::{Counters, LinkCounters, LinkId, Stack, TcpState, UdpInfo};
 use vfs::ProcFile;
 
 /// The text of a file.
@@ -304,7 +304,9 @@ fn softnet(stack: &Stack) -> String {
 fn snmp(stack: &Stack) -> String {
     let counters = stack.counters();
     let (tcp, udp) = (counters.tcp, counters.udp);
-    format!(
+    let mut text = internet(stack);
+    let _ = write!(
+        text,
         "Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets \
          CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\nTcp: 1 1000 60000 -1 {} \
          {} 0 0 {} {} {} 0 0 {} 0\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors \
@@ -320,7 +322,55 @@ fn snmp(stack: &Stack) -> String {
         udp.receive_drops,
         udp.sent,
         udp.receive_drops,
-    )
+    );
+    text
+}
+
+/// The lines of IP and ICMP, both versions together: what is counted of Linux's.
+fn internet(stack: &Stack) -> String {
+    let Counters { ip, icmp, tcp, udp } = stack.counters();
+    let of_udp = udp.received + udp.no_ports + udp.receive_drops;
+    let interfaces = stack.interfaces();
+    let sum = |of: fn(&LinkCounters) -> u64| interfaces.iter().map(|one| of(&one.counters)).sum();
+    let of_ip = [
+        ("Forwarding", 2),
+        ("DefaultTTL", 64),
+        ("InReceives", sum(|link| link.received_packets)),
+        ("InHdrErrors", ip.header_errors),
+        ("InAddrErrors", ip.address_errors),
+        ("ForwDatagrams", 0),
+        ("InUnknownProtos", ip.unknown_protocols),
+        ("InDelivers", tcp.received + of_udp + icmp.received),
+        ("OutRequests", sum(|link| link.sent_packets + link.sent_dropped)),
+        ("OutDiscards", sum(|link| link.sent_dropped)),
+    ];
+    let of_icmp = [
+        ("InMsgs", icmp.received),
+        ("InErrors", icmp.errors),
+        ("InDestUnreachs", icmp.unreachable),
+        ("InEchos", icmp.echoes),
+        ("InEchoReps", icmp.echo_replies),
+        ("OutMsgs", icmp.sent_unreachable + icmp.sent_echo_replies),
+        ("OutDestUnreachs", icmp.sent_unreachable),
+        ("OutEchoReps", icmp.sent_echo_replies),
+    ];
+    let mut text = String::new();
+    two_lines(&mut text, "Ip", &of_ip);
+    two_lines(&mut text, "Icmp", &of_icmp);
+    text
+}
+
+/// Names in a line, and counts in the next.
+fn two_lines(text: &mut String, name: &str, rows: &[(&str, u64)]) {
+    let _ = write!(text, "{name}:");
+    rows.iter().for_each(|row| {
+        let _ = write!(text, " {}", row.0);
+    });
+    let _ = write!(text, "\n{name}:");
+    rows.iter().for_each(|row| {
+        let _ = write!(text, " {}", row.1);
+    });
+    text.push('\n');
 }
 
 fn netstat(stack: &Stack) -> String {

@@ -53,6 +53,7 @@ func main() {
 	check.Within("devices", time.Minute, devices)
 	check.Within("timestamps", time.Minute, timestamps)
 	check.Within("row owners", time.Minute, rowOwners)
+	check.Within("internet", time.Minute, internet)
 	check.Within("foreign", time.Minute, foreign)
 	check.Within("netlinks", time.Minute, netlinks)
 	check.Within("distances", time.Minute, distances)

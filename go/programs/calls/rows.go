@@ -58,3 +58,50 @@ func inodes(table string) map[uint64]bool {
 	}
 	return found
 }
+
+// internet: /proc/net/snmp counts packets and messages of ICMP.
+func internet() {
+	before := snmp()
+	closed := udpSocket(false)
+	check.Must("internet: bind", syscall.Bind(closed, loopback(false, 0)))
+	nobody := loopback(false, portOf(closed))
+	syscall.Close(closed)
+	const sent = 3
+	for i := 0; i < sent; i++ {
+		fd := udpSocket(false)
+		check.NoError("internet: connect", syscall.Connect(fd, nobody))
+		_, err := syscall.Write(fd, []byte("x"))
+		check.NoError("internet: send", err)
+		check.That("internet: refused", polled(fd, pollIn, patience) != 0)
+		syscall.Close(fd)
+	}
+	after := snmp()
+	for name, least := range map[string]int64{
+		"Ip InReceives": 2 * sent, "Ip InDelivers": 2 * sent, "Ip OutRequests": 2 * sent, "Ip InHdrErrors": 0,
+		"Icmp InMsgs": sent, "Icmp InDestUnreachs": sent, "Icmp OutMsgs": sent, "Icmp OutDestUnreachs": sent,
+		"Udp NoPorts": sent,
+	} {
+		was, known := before[name]
+		check.That("internet: "+name, known && after[name]-was >= least, was, after[name])
+	}
+	check.Equal("internet: TTL", after["Ip DefaultTTL"], int64(64))
+}
+
+// snmp is what /proc/net/snmp says, by table and name.
+func snmp() map[string]int64 {
+	text, err := ioutil.ReadFile("/proc/net/snmp")
+	check.Must("internet: snmp", err)
+	found := map[string]int64{}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		names, counts := strings.Fields(lines[i]), strings.Fields(lines[i+1])
+		check.Equal("internet: as many counts as names", len(counts), len(names))
+		check.Equal("internet: of one table", counts[0], names[0])
+		for j := 1; j < len(names) && j < len(counts); j++ {
+			count, err := strconv.ParseInt(counts[j], 10, 64)
+			check.NoError("internet: a number", err)
+			found[strings.TrimSuffix(names[0], ":")+" "+names[j]] = count
+		}
+	}
+	return found
+}
