@@ -41,6 +41,10 @@ impl ProcSource for Process {
         Some(Arc::clone(&self.directories.lock().working))
     }
 
+    fn interfaces(&self) -> Vec<vfs::Interface> {
+        crate::socket_proc::interfaces(self.machine.network())
+    }
+
     fn executable(&self) -> String {
         self.launch.executable.clone()
     }

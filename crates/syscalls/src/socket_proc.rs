@@ -36,6 +36,29 @@ pub(crate) fn text(stack: &Stack, file: ProcFile) -> String {
     }
 }
 
+/// What /sys/class/net tells of.
+pub(crate) fn interfaces(stack: &Stack) -> Vec<vfs::Interface> {
+    const ETHERNET: u16 = 1;
+    const LOOPBACK: u16 = 772;
+    let all = stack.interfaces().into_iter().map(|one| {
+        let is_loopback = one.link == LinkId::LOOPBACK;
+        vfs::Interface {
+            index: one.link.index(),
+            address: one.mac,
+            broadcast: if is_loopback { [0; 6] } else { [0xff; 6] },
+            mtu: one.mtu,
+            hardware: if is_loopback { LOOPBACK } else { ETHERNET },
+            flags: one.flags(),
+            state: if is_loopback { "unknown" } else { "up" },
+            received: [one.counters.received_packets, one.counters.received_bytes],
+            sent: [one.counters.sent_packets, one.counters.sent_bytes],
+            sent_dropped: one.counters.sent_dropped,
+            name: one.name,
+        }
+    });
+    all.collect()
+}
+
 fn devices(stack: &Stack) -> String {
     let mut text = String::from(
         "Inter-|   Receive                                                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs \

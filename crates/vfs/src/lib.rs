@@ -52,6 +52,6 @@ pub use inode::{FileSystem, FileSystemStatistics, Inode, InodeId, InodeRef, Plac
 pub use metadata::{FileType, Metadata};
 pub use open::OpenFile;
 pub use path::At;
-pub use pseudo::{ProcFile, ProcSource};
+pub use pseudo::{Interface, ProcFile, ProcSource};
 pub use table::FdTable;
 pub use tree::{Found, Vfs};

@@ -166,6 +166,21 @@ impl ProcSource for Process {
     fn working_directory(&self) -> Option<InodeRef> {
         Some(self.root.clone())
     }
+    fn interfaces(&self) -> Vec<vfs::Interface> {
+        vec![vfs::Interface {
+            name: "eth7".to_owned(),
+            index: 9,
+            address: [2, 0, 0, 0xab, 0, 1],
+            broadcast: [0xff; 6],
+            mtu: 1400,
+            hardware: 1,
+            flags: 0x1_1043,
+            state: "up",
+            received: [3, 4],
+            sent: [5, 6],
+            sent_dropped: 7,
+        }]
+    }
     fn executable(&self) -> String {
         "/bin/app".to_owned()
     }
@@ -206,6 +221,22 @@ fn proc_shows_the_process() {
     assert_eq!(content(&vfs, "/proc/sys/kernel/ostype"), "Linux\n");
     assert_eq!(content(&vfs, "/sys/devices/system/cpu/online"), "0\n");
     assert_eq!(content(&vfs, "/sys/devices/system/cpu/offline"), "\n");
+    assert_eq!(content(&vfs, "/sys/devices/system/cpu/cpu0/topology/core_cpus"), "1\n");
+    assert!(list(&vfs, "/sys/devices/system/cpu").contains(&"cpu0".to_owned()));
+    assert_eq!(list(&vfs, "/sys/class/net"), ["eth7"]);
+    for (name, text) in [
+        ("address", "02:00:00:ab:00:01\n"),
+        ("flags", "0x1043\n"),
+        ("ifindex", "9\n"),
+        ("operstate", "up\n"),
+        ("statistics/tx_dropped", "7\n"),
+    ] {
+        assert_eq!(content(&vfs, &format!("/sys/class/net/eth7/{name}")), text);
+    }
+    for path in ["/sys/class/net/eth8", "/sys/devices/system/cpu/cpu1"] {
+        let found = vfs.resolve(vfs.at_root(), path.as_bytes(), true);
+        assert_eq!(found.err(), Some(Errno::ENOENT), "{path}");
+    }
     assert!(content(&vfs, "/proc/self/mountinfo").contains(" / /proc rw,"));
     assert!(content(&vfs, "/proc/meminfo").starts_with("MemTotal: "));
     assert_eq!(list(&vfs, "/proc/self/task"), ["2", "5"]);

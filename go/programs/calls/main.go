@@ -54,6 +54,7 @@ func main() {
 	check.Within("timestamps", time.Minute, timestamps)
 	check.Within("row owners", time.Minute, rowOwners)
 	check.Within("internet", time.Minute, internet)
+	check.Within("hardware", time.Minute, hardware)
 	check.Within("foreign", time.Minute, foreign)
 	check.Within("netlinks", time.Minute, netlinks)
 	check.Within("distances", time.Minute, distances)

@@ -1,7 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"io/ioutil"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -104,4 +109,55 @@ func snmp() map[string]int64 {
 		}
 	}
 	return found
+}
+
+// hardware: /sys has a directory for each network interface, and one for each processor.
+func hardware() {
+	interfaces, err := net.Interfaces()
+	check.Must("hardware: interfaces", err)
+	entries, err := ioutil.ReadDir("/sys/class/net")
+	check.Must("hardware: /sys/class/net", err)
+	names := map[string]bool{}
+	for _, entry := range entries {
+		names[entry.Name()] = true
+	}
+	for _, one := range interfaces {
+		check.That("hardware: has "+one.Name, names[one.Name])
+		folder := "/sys/class/net/" + one.Name + "/"
+		check.Equal("hardware: mtu of "+one.Name, textOf(folder+"mtu"), fmt.Sprintln(one.MTU))
+		check.Equal("hardware: index of "+one.Name, textOf(folder+"ifindex"), fmt.Sprintln(one.Index))
+		flags, err := strconv.ParseUint(strings.TrimSpace(textOf(folder+"flags")), 0, 32)
+		check.That("hardware: flags of "+one.Name, err == nil && flags&syscall.IFF_UP != 0 == (one.Flags&net.FlagUp != 0), flags, err)
+		if len(one.HardwareAddr) > 0 {
+			check.Equal("hardware: address of "+one.Name, textOf(folder+"address"), fmt.Sprintln(one.HardwareAddr))
+		}
+	}
+	folder := "/sys/class/net/lo/"
+	for name, want := range map[string]string{
+		"type": "772\n", "operstate": "unknown\n", "address": "00:00:00:00:00:00\n", "addr_len": "6\n", "carrier": "1\n",
+	} {
+		check.Equal("hardware: "+name, textOf(folder+name), want)
+	}
+	before, err := strconv.ParseUint(strings.TrimSpace(textOf(folder+"statistics/rx_packets")), 10, 64)
+	check.NoError("hardware: a number", err)
+	fd := udpSocket(false)
+	check.Must("hardware: bind", syscall.Bind(fd, loopback(false, 0)))
+	check.NoError("hardware: send", syscall.Sendto(fd, []byte("x"), 0, loopback(false, portOf(fd))))
+	syscall.Close(fd)
+	after, err := strconv.ParseUint(strings.TrimSpace(textOf(folder+"statistics/rx_packets")), 10, 64)
+	check.That("hardware: what came is counted", err == nil && after > before, before, after, err)
+	_, err = os.Stat("/sys/class/net/nowhere7")
+	check.That("hardware: no such interface", os.IsNotExist(err), err)
+
+	processors, err := filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*")
+	check.That("hardware: processors", err == nil && len(processors) >= runtime.NumCPU(), processors, err)
+	for _, processor := range processors {
+		number := strings.TrimPrefix(filepath.Base(processor), "cpu")
+		check.That("hardware: core "+number, textOf(processor+"/topology/core_id") != "")
+		check.That("hardware: package of "+number, textOf(processor+"/topology/physical_package_id") != "")
+		list := strings.TrimSpace(textOf(processor + "/topology/thread_siblings_list"))
+		check.That("hardware: threads of "+number, strings.Contains(","+strings.Replace(list, "-", ",", -1)+",", ","+number+",") || strings.Contains(list, "-"), list)
+	}
+	_, err = os.Stat("/sys/devices/system/cpu/cpu4095")
+	check.That("hardware: no such processor", os.IsNotExist(err), err)
 }

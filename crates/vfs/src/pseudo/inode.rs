@@ -36,7 +36,7 @@ impl PseudoFs {
     pub(super) fn into_root(self) -> InodeRef {
         let entry = Entry::ProcessRoot(self.rows);
         let fs = Arc::new(self);
-        PseudoInode::new(fs, entry, None, Box::default(), None)
+        PseudoInode::new(fs, entry, None, Box::default(), None, 0)
     }
 
     /// Changes of names, answered as Linux does: /proc says that there is no such thing, /sys
@@ -70,6 +70,8 @@ pub struct PseudoInode {
     name: Box<[u8]>,
     /// The thread whose files these are. `None` outside of process directories.
     thread: Option<Tid>,
+    /// Which of a [`Family`] it is about.
+    member: u32,
 }
 
 fn hash(parent: u64, name: &[u8]) -> u64 {
@@ -86,14 +88,41 @@ impl PseudoInode {
         parent: Option<Arc<Self>>,
         name: Box<[u8]>,
         thread: Option<Tid>,
+        member: u32,
     ) -> Arc<Self> {
         let number = parent.as_ref().map_or(1, |parent| hash(parent.number, &name));
-        Arc::new_cyclic(|own| Self { own: own.clone(), fs, entry, number, parent, name, thread })
+        Arc::new_cyclic(|own| Self {
+            own: own.clone(),
+            fs,
+            entry,
+            number,
+            parent,
+            name,
+            thread,
+            member,
+        })
     }
 
     fn child(&self, entry: Entry, name: &[u8], thread: Option<Tid>) -> Result<InodeRef, Errno> {
+        self.child_about(entry, name, thread, self.member)
+    }
+
+    fn child_about(
+        &self,
+        entry: Entry,
+        name: &[u8],
+        thread: Option<Tid>,
+        member: u32,
+    ) -> Result<InodeRef, Errno> {
         let own = self.own.upgrade().ok_or(Errno::ENOENT)?;
-        Ok(Self::new(Arc::clone(&self.fs), entry, Some(own), name.into(), thread))
+        Ok(Self::new(Arc::clone(&self.fs), entry, Some(own), name.into(), thread, member))
+    }
+
+    /// The names of the directories beside the rows, and what is in each.
+    fn members(&self) -> Option<(Vec<String>, &'static [Row])> {
+        let Entry::Family(family, _) = self.entry else { return None };
+        let interfaces = || self.source().map(|source| source.interfaces()).unwrap_or_default();
+        Some((family.names(interfaces), family.rows()))
     }
 
     pub(super) fn source(&self) -> Result<Arc<dyn ProcSource>, Errno> {
@@ -117,7 +146,7 @@ impl PseudoInode {
 
     fn rows(&self) -> &'static [Row] {
         match self.entry {
-            Entry::Directory(rows) | Entry::ProcessRoot(rows) => rows,
+            Entry::Directory(rows) | Entry::ProcessRoot(rows) | Entry::Family(_, rows) => rows,
             Entry::Thread => process::PROCESS,
             _ => &[],
         }
@@ -143,6 +172,12 @@ impl PseudoInode {
                 let vfs = self.fs.vfs.upgrade().ok_or(Errno::ESRCH)?;
                 Ok(make(&vfs).into_bytes())
             }
+            Entry::OfInterface(make) => {
+                let interfaces = self.source()?.interfaces();
+                let one = interfaces.get(self.member as usize).ok_or(Errno::ENODEV)?;
+                Ok(make(one).text().into_bytes())
+            }
+            Entry::OfProcessor(make) => Ok(make(self.member).text().into_bytes()),
             Entry::Process(file, _) => {
                 let source = self.source()?;
                 let thread = self.thread.unwrap_or(Tid(source.process_id().0));
@@ -174,9 +209,15 @@ impl PseudoInode {
 
     fn permissions(&self) -> u32 {
         match self.entry {
-            Entry::Directory(_) | Entry::Thread | Entry::Threads | Entry::ProcessRoot(_) => 0o555,
+            Entry::Directory(_)
+            | Entry::Family(..)
+            | Entry::Thread
+            | Entry::Threads
+            | Entry::ProcessRoot(_) => 0o555,
             Entry::Descriptors { .. } => 0o500,
-            Entry::Text(_) | Entry::Kernel(_) => 0o444,
+            Entry::Text(_) | Entry::Kernel(_) | Entry::OfInterface(_) | Entry::OfProcessor(_) => {
+                0o444
+            }
             Entry::Process(_, permissions) => permissions,
             Entry::Link(_) => 0o777,
             Entry::Memory(kind) => kind.permissions(),
@@ -231,8 +272,11 @@ impl File for PseudoInode {
         let mut metadata = Metadata::anonymous(kind, self.permissions(), self.number);
         metadata.device = self.fs.device;
         if kind == FileType::Directory {
-            let is_directory = |row: &&Row| matches!(row.entry, Entry::Directory(_));
-            metadata.links = 2 + self.rows().iter().filter(is_directory).count() as u32;
+            let is_directory =
+                |row: &&Row| matches!(row.entry, Entry::Directory(_) | Entry::Family(..));
+            let members = self.members().map_or(0, |members| members.0.len());
+            let rows = self.rows().iter().filter(is_directory).count();
+            metadata.links = 2 + (rows + members) as u32;
         }
         if matches!(self.entry, Entry::Descriptor { info: false, .. }) {
             metadata.bytes = 64;
@@ -276,6 +320,7 @@ impl Inode for PseudoInode {
     fn kind(&self) -> FileType {
         match self.entry {
             Entry::Directory(_)
+            | Entry::Family(..)
             | Entry::Thread
             | Entry::Threads
             | Entry::ProcessRoot(_)
@@ -295,6 +340,10 @@ impl Inode for PseudoInode {
         }
         if let Some(row) = self.visible().find(|row| row.name.as_bytes() == name) {
             return self.child(row.entry, name, self.thread);
+        }
+        if let Some((names, rows)) = self.members() {
+            let at = names.iter().position(|one| one.as_bytes() == name).ok_or(Errno::ENOENT)?;
+            return self.child_about(Entry::Directory(rows), name, self.thread, at as u32);
         }
         let number = number(name).ok_or(Errno::ENOENT);
         match self.entry {
@@ -348,13 +397,20 @@ impl Inode for PseudoInode {
         let mut at = 0;
         for row in self.visible() {
             let kind = match row.entry {
-                Entry::Directory(_) | Entry::Threads | Entry::Descriptors { .. } => {
-                    FileType::Directory
-                }
+                Entry::Directory(_)
+                | Entry::Family(..)
+                | Entry::Threads
+                | Entry::Descriptors { .. } => FileType::Directory,
                 Entry::Link(_) => FileType::SymbolicLink,
                 _ => FileType::Regular,
             };
             if !give(at, row.name.as_bytes(), kind) {
+                return Ok(());
+            }
+            at += 1;
+        }
+        for name in self.members().map_or(Vec::new(), |members| members.0) {
+            if !give(at, name.as_bytes(), FileType::Directory) {
                 return Ok(());
             }
             at += 1;

@@ -3,6 +3,7 @@
 //! The trees are tables ([`proc`], [`sys`]). What they say about the process comes from a
 //! [`ProcSource`], which the system-call layer implements.
 
+mod family;
 mod file;
 mod inode;
 mod kernel;
@@ -10,6 +11,7 @@ mod memory;
 mod process;
 mod system;
 
+pub use family::Interface;
 pub use inode::{PseudoFs, PseudoInode};
 
 use crate::inode::InodeRef;
@@ -20,6 +22,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::io::{Sink, Source};
 use base::{Errno, Pid, Tid};
+use family::{Fact, Family};
 
 /// statfs magic of /proc.
 pub const PROC_MAGIC: u64 = 0x9fa0;
@@ -114,6 +117,11 @@ pub trait ProcSource: Send + Sync {
     /// Its working directory.
     fn working_directory(&self) -> Option<InodeRef>;
 
+    /// The machine's network interfaces, for /sys.
+    fn interfaces(&self) -> Vec<Interface> {
+        Vec::new()
+    }
+
     /// The path of its program.
     fn executable(&self) -> String;
 
@@ -197,6 +205,12 @@ pub(crate) enum Entry {
     Text(&'static str),
     /// A file that the kernel knows about.
     Kernel(fn(&Vfs) -> String),
+    /// A directory with fixed rows, and one directory for each thing of a kind.
+    Family(Family, &'static [Row]),
+    /// A file about a network interface.
+    OfInterface(fn(&Interface) -> Fact),
+    /// A file about a processor.
+    OfProcessor(fn(u32) -> Fact),
     /// A file that the process knows about.
     Process(ProcFile, u32),
     /// A symbolic link.
@@ -242,6 +256,10 @@ pub(crate) enum Link {
 
 const fn directory(name: &'static str, rows: &'static [Row]) -> Row {
     Row { name, entry: Entry::Directory(rows) }
+}
+
+const fn family(name: &'static str, family: Family, rows: &'static [Row]) -> Row {
+    Row { name, entry: Entry::Family(family, rows) }
 }
 
 const fn text(name: &'static str, text: &'static str) -> Row {

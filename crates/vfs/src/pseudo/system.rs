@@ -1,11 +1,12 @@
 //! The tree of /sys: as much as programs look for.
 
-use super::{Row, directory, kernel, text};
+use super::family::Family;
+use super::{Row, directory, family, kernel, text};
 
 /// /sys.
 pub(super) const ROOT: &[Row] = &[
-    directory("class", &[directory("net", &[])]),
-    directory("devices", &[directory("system", &[directory("cpu", CPU)])]),
+    directory("class", &[family("net", Family::Interfaces, &[])]),
+    directory("devices", &[directory("system", &[family("cpu", Family::Processors, CPU)])]),
     directory("fs", &[directory("cgroup", &[])]),
     directory(
         "kernel",
