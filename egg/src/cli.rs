@@ -146,7 +146,8 @@ Flags with two dashes that stand above are egg's; Go's have one dash: -v, -run, 
 The program runs in the package's folder. A module of at most 32 MiB and 4,000 files is in the
 machine whole; of a larger one, the package's folder with all that is below it (testdata, ...), the
 testdata of the folders above it, up to go.mod, and what else of the module its tests name by a path
-that begins with \"..\". The environment is this host's. Profiles come back to the host; other files that a test writes do not.";
+that begins with \"..\". The environment is this host's. Profiles come back to the host; other files
+that a test writes do not.";
 
 /// `egg test`. Its flags have no letters: those are Go's.
 #[derive(Args, Debug, Clone, Default)]

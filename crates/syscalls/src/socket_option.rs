@@ -218,7 +218,7 @@ fn setsockopt(call: &Call<'_>) -> Result<usize, Errno> {
         (level::IP, family::INET | family::INET6) => inet::set_ip(socket, name, &value)?,
         (level::IPV6, family::INET6) => inet::set_ipv6(socket, name, &value)?,
         (_, family::UNIX) => return Err(Errno::EOPNOTSUPP),
-        // SOL_NETLINK: announcements, strict checking, long errors; nothing depends on them.
+        // Beside CAP_ACK and groups: announcements, strict checking, long errors; nothing depends on them.
         (level::NETLINK, family::NETLINK) if NETLINK_NAMES.contains(&name) => {
             set_netlink(socket, name, value.int()?)?;
         }
